@@ -1,0 +1,4 @@
+//! Rollcall keeps an application's local user table in step with the outside directory that owns part of it.
+
+pub mod domain;
+pub mod sources;

@@ -1,1 +1,9 @@
-fn main() {}
+//! The one integration binary: the product from outside, against real servers.
+
+mod harness;
+
+mod config;
+mod connex_source;
+mod directory;
+mod file_source;
+mod ldap_source;

@@ -1,0 +1,5 @@
+//! Starting real servers on free loopback ports, and stopping them.
+
+pub mod certificates;
+pub mod raw_server;
+pub mod slapd;

@@ -81,8 +81,8 @@ statements! {
         VALUES ($1::uuid, $2, 'self', false, 'active', $3::timestamptz, $3::timestamptz)";
     RENAME_SELF = "UPDATE organizations SET name = $1, updated_at = $2::timestamptz WHERE kind = 'self' AND name <> $1";
     RUN_ORGANIZATIONS = "SELECT is_new, name FROM run_organizations WHERE run_id = $1::uuid ORDER BY external_id";
-    BY_SOURCE_ID = "SELECT id::text FROM organizations WHERE ($1 IS NULL OR source = $1) AND external_id = $2";
-    BY_NAME = "SELECT id::text FROM organizations WHERE ($1 IS NULL OR source = $1) AND lower(name) = lower($2)";
+    BY_SOURCE_ID = "SELECT id::text FROM organizations WHERE ($1::text IS NULL OR source = $1) AND external_id = $2";
+    BY_NAME = "SELECT id::text FROM organizations WHERE ($1::text IS NULL OR source = $1) AND lower(name) = lower($2)";
     BY_ORGANIZATION_ID = "SELECT id::text FROM organizations WHERE id = $1::uuid";
 }
 

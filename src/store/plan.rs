@@ -42,13 +42,13 @@ statements! {
         WHERE c.user_id = $1::uuid AND r.state = 'applied' AND c.action <> 'remember' ORDER BY r.id DESC LIMIT $2";
     BASES = "SELECT o.external_id, count(*) FROM records r JOIN users u ON u.id = r.user_id AND u.status = 'active' \
         LEFT JOIN organizations o ON o.id = r.organization_id \
-        WHERE r.source = $1 AND (($2 IS NULL AND coalesce(o.followed, $4)) OR o.external_id = $2) \
-        AND ($3 IS NULL OR r.external_id = $3) GROUP BY o.external_id";
+        WHERE r.source = $1 AND (($2::text IS NULL AND coalesce(o.followed, $4)) OR o.external_id = $2) \
+        AND ($3::text IS NULL OR r.external_id = $3) GROUP BY o.external_id";
     EARLIER = "SELECT c.organization, c.action, CASE WHEN c.fields -> 'email' IS NOT NULL THEN 1 ELSE 0 END, \
         CASE WHEN c.fields -> 'roles' IS NOT NULL THEN 1 ELSE 0 END, count(*) \
         FROM runs r JOIN changes c ON c.run_id = r.id \
         WHERE r.source = $1 AND r.state = 'applied' AND r.answered_by IS NULL AND NOT r.first_run \
-        AND r.finished_at > $2::timestamptz AND c.action <> 'remember' AND ($3 IS NULL OR c.organization = $3) \
+        AND r.finished_at > $2::timestamptz AND c.action <> 'remember' AND ($3::text IS NULL OR c.organization = $3) \
         GROUP BY 1, 2, 3, 4";
     HAS_RECORDS = "SELECT 1 FROM records WHERE source = $1 LIMIT 1";
 }

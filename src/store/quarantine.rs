@@ -38,9 +38,9 @@ statements! {
         ON CONFLICT (source, external_id) DO UPDATE SET organization = excluded.organization, code = excluded.code, \
         detail = excluded.detail, last_seen_at = excluded.last_seen_at, times = quarantine.times + 1, run_id = excluded.run_id";
     CURE = "DELETE FROM quarantine WHERE source = $1 AND run_id <> $2::uuid \
-        AND ($3 IS NULL OR organization = $3) AND ($4 IS NULL OR external_id = $4)";
+        AND ($3::text IS NULL OR organization = $3) AND ($4::text IS NULL OR external_id = $4)";
     LIST = "SELECT source, external_id, organization, code, detail, first_seen_at::text, last_seen_at::text, times \
-        FROM quarantine WHERE ($1 IS NULL OR source = $1) ORDER BY source, organization, external_id LIMIT $2";
+        FROM quarantine WHERE ($1::text IS NULL OR source = $1) ORDER BY source, organization, external_id LIMIT $2";
 }
 
 /// What one run kept out, within [`super::plan::QUARANTINE_STORED_MAX`].

@@ -315,8 +315,9 @@ impl Store {
 
     /// The latest runs, newest first; of one state and one source where asked.
     pub async fn runs(&self, source: Option<&str>, state: Option<&str>, limit: u64) -> Result<Vec<RunRow>, StoreError> {
-        let sql =
-            format!("{RUN} WHERE ($1 IS NULL OR source = $1) AND ($2 IS NULL OR state = $2) ORDER BY id DESC LIMIT $3");
+        let sql = format!(
+            "{RUN} WHERE ($1::text IS NULL OR source = $1) AND ($2::text IS NULL OR state = $2) ORDER BY id DESC LIMIT $3"
+        );
         self.rows(&sql, args![source, state, limit])
             .await?
             .into_iter()

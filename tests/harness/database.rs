@@ -16,7 +16,10 @@ pub struct Database {
 
 /// The real time.
 pub fn clock() -> Clock {
-    #[expect(clippy::disallowed_methods, reason = "a test is a composition root: it reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is a composition root: it reads the clock"
+    )]
     Arc::new(jiff::Timestamp::now)
 }
 
@@ -25,16 +28,30 @@ impl Database {
     pub async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let url = format!("sqlite://{}", directory.path().join("rollcall.db").display());
-        Self { url, _directory: Some(directory) }
+        Self {
+            url,
+            _directory: Some(directory),
+        }
     }
 
     /// An empty PostgreSQL database.
     pub async fn postgres() -> Self {
-        let name = format!("test_{}", uuid::Builder::from_random_bytes(random()).into_uuid().simple());
+        let name = format!(
+            "test_{}",
+            uuid::Builder::from_random_bytes(random()).into_uuid().simple()
+        );
         let server = postgres::server();
-        let mut admin = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.expect("PostgreSQL answers");
-        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("database made");
-        Self { url: format!("{server}/{name}"), _directory: None }
+        let mut admin = sqlx::PgConnection::connect(&format!("{server}/postgres"))
+            .await
+            .expect("PostgreSQL answers");
+        admin
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .expect("database made");
+        Self {
+            url: format!("{server}/{name}"),
+            _directory: None,
+        }
     }
 
     /// The store on it, with the schema of this version.
@@ -58,15 +75,25 @@ impl Database {
     pub async fn query(&self, sql: &str) -> Vec<String> {
         use sqlx::Row as _;
         let sql = AssertSqlSafe(sql.to_owned());
-        let line = |cells: Vec<Option<String>>| cells.into_iter().map(|c| c.unwrap_or_else(|| "-".into())).collect::<Vec<_>>().join("|");
+        let line = |cells: Vec<Option<String>>| {
+            cells
+                .into_iter()
+                .map(|c| c.unwrap_or_else(|| "-".into()))
+                .collect::<Vec<_>>()
+                .join("|")
+        };
         if self.url.starts_with("sqlite") {
             let mut c = sqlx::SqliteConnection::connect(&self.url).await.expect("connects");
             let rows = c.fetch_all(sql).await.expect("query");
-            rows.iter().map(|r| line((0..r.len()).map(|i| r.get_unchecked(i)).collect())).collect()
+            rows.iter()
+                .map(|r| line((0..r.len()).map(|i| r.get_unchecked(i)).collect()))
+                .collect()
         } else {
             let mut c = sqlx::PgConnection::connect(&self.url).await.expect("connects");
             let rows = c.fetch_all(sql).await.expect("query");
-            rows.iter().map(|r| line((0..r.len()).map(|i| r.get(i)).collect())).collect()
+            rows.iter()
+                .map(|r| line((0..r.len()).map(|i| r.get(i)).collect()))
+                .collect()
         }
     }
 }

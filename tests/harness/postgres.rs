@@ -42,10 +42,14 @@ fn newest_bin() -> PathBuf {
 /// PostgreSQL refuses to run as root: then it runs as `postgres`.
 fn command(bin: &Path, program: &str) -> Command {
     let path = bin.join(program);
-    let root = std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap_or(false);
+    let root = std::fs::metadata("/proc/self")
+        .map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+        .unwrap_or(false);
     if root {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(path);
+        command
+            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
+            .arg(path);
         command
     } else {
         Command::new(path)
@@ -55,7 +59,11 @@ fn command(bin: &Path, program: &str) -> Command {
 impl Cluster {
     /// Makes and starts a cluster.
     pub fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("rollcall-pg-").tempdir_in("/tmp").expect("directory").keep();
+        let directory = tempfile::Builder::new()
+            .prefix("rollcall-pg-")
+            .tempdir_in("/tmp")
+            .expect("directory")
+            .keep();
         let bin = newest_bin();
         let chown = Command::new("chown").arg("postgres:").arg(&directory).status();
         assert!(chown.is_ok(), "chown runs");
@@ -66,7 +74,11 @@ impl Cluster {
             .current_dir(&directory)
             .output()
             .expect("initdb runs");
-        assert!(initdb.status.success(), "initdb: {}", String::from_utf8_lossy(&initdb.stderr));
+        assert!(
+            initdb.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&initdb.stderr)
+        );
         let options = format!(
             "-c listen_addresses='' -c unix_socket_directories='{}' -c fsync=off -c max_connections=100",
             directory.display()
@@ -81,13 +93,20 @@ impl Cluster {
             .stdout(Stdio::null())
             .status()
             .expect("pg_ctl runs");
-        assert!(started.success(), "PostgreSQL starts: {}", directory.join("log").display());
+        assert!(
+            started.success(),
+            "PostgreSQL starts: {}",
+            directory.join("log").display()
+        );
         Self { directory, bin }
     }
 
     /// Its URL, without a database.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@{}", self.directory.display().to_string().replace('/', "%2F"))
+        format!(
+            "postgres://postgres@{}",
+            self.directory.display().to_string().replace('/', "%2F")
+        )
     }
 
     /// Stops it and removes its files when this process has ended, however that ends.
@@ -95,7 +114,10 @@ impl Cluster {
         let script = format!(
             "while kill -0 {} 2>/dev/null; do sleep 0.3; done; {} pg_ctl -D {dir}/data -m immediate stop; rm -rf {dir}",
             std::process::id(),
-            format_args!("PATH={}:$PATH setpriv --reuid=postgres --regid=postgres --clear-groups --", self.bin.display()),
+            format_args!(
+                "PATH={}:$PATH setpriv --reuid=postgres --regid=postgres --clear-groups --",
+                self.bin.display()
+            ),
             dir = self.directory.display(),
         );
         let watcher = Command::new("setsid")

@@ -150,7 +150,7 @@ fn every_section_is_read() {
         30 * 60,
         "from [source_defaults]"
     );
-    assert!(matches!(connex.fields.rule(&Field::Email), Some(Rule::Copy(name)) if &**name == "email"));
+    assert!(matches!(connex.fields.get(&Field::Email), Some(Rule::Copy(name)) if &**name == "email"));
 
     let ad = config.source("ad").expect("there");
     let SourceKind::Ldap(settings) = &ad.kind else {
@@ -164,11 +164,11 @@ fn every_section_is_read() {
         })
     );
     assert!(matches!(
-        ad.fields.rule(&Field::Status),
+        ad.fields.get(&Field::Status),
         Some(Rule::DisabledBit { bit: 2, .. })
     ));
-    assert!(ad.fields.rule(&Field::Title).is_none(), "`false` takes a default away");
-    let wanted = ad.fields.wanted();
+    assert!(ad.fields.get(&Field::Title).is_none(), "`false` takes a default away");
+    let wanted = ad.mapping(&config.agency).attributes();
     let wanted: Vec<&str> = wanted.iter().map(|name| &**name).collect();
     let expected = "employeeType givenName l mail mobile physicalDeliveryOfficeName sn telephoneNumber \
                     userAccountControl userPrincipalName";

@@ -13,30 +13,6 @@ use crate::domain::mapping::Rule;
 /// Largest compiled pattern of `capture`, in bytes: enough for anything that a person writes.
 const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 
-/// How the attributes of an entry become the fields of a user.
-#[derive(Debug, Clone)]
-pub struct Mapping(Vec<(Field, Rule)>);
-
-impl Mapping {
-    /// Every mapped field with its rule.
-    pub fn iter(&self) -> impl Iterator<Item = &(Field, Rule)> {
-        self.0.iter()
-    }
-
-    /// The rule of `field`; `None` where it is not mapped.
-    pub fn rule(&self, field: &Field) -> Option<&Rule> {
-        self.0.iter().find(|(known, _)| known == field).map(|(_, rule)| rule)
-    }
-
-    /// The names of all attributes that the rules read, each once, sorted.
-    pub fn wanted(&self) -> Arc<[Arc<str>]> {
-        let mut names: Vec<Arc<str>> = self.0.iter().flat_map(|(_, rule)| rule.attributes().cloned()).collect();
-        names.sort();
-        names.dedup();
-        names.into()
-    }
-}
-
 /// The fields that can be mapped by name; further ones stand in `attributes`.
 pub(super) const MAPPED_FIELDS: [&str; 10] = [
     "email",
@@ -76,7 +52,7 @@ pub(super) fn defaults_of(kind: &str) -> &'static [(&'static str, &'static str)]
 }
 
 /// Reads `fields` of a source, which the defaults of its kind were laid under.
-pub(super) fn mapping(source: &mut Table<'_>) -> Option<Mapping> {
+pub(super) fn mapping(source: &mut Table<'_>) -> Option<BTreeMap<Field, Rule>> {
     if !source.has("fields") {
         source.know(&["fields"]);
         source.problem(
@@ -86,12 +62,12 @@ pub(super) fn mapping(source: &mut Table<'_>) -> Option<Mapping> {
         return None;
     }
     let mut table = source.table("fields")?;
-    let mut rules = Vec::new();
+    let mut rules = BTreeMap::new();
     let mut failed = false;
     for name in MAPPED_FIELDS {
         if table.has(name) {
             match table.get(name, |cell| rule(cell, name)) {
-                Some(Some(rule)) => rules.push((Field::parse(name)?, rule)),
+                Some(Some(rule)) => drop(rules.insert(Field::parse(name)?, rule)),
                 // `false`: a default that is not wanted.
                 Some(None) => {}
                 None => failed = true,
@@ -104,11 +80,12 @@ pub(super) fn mapping(source: &mut Table<'_>) -> Option<Mapping> {
         for (name, value) in attributes.free() {
             let field = Field::parse(&format!("attributes.{name}"));
             match (field, rule(read::lone(value), name)) {
-                (Some(field), Ok(Some(rule))) => rules.push((field, rule)),
+                (Some(field), Ok(Some(rule))) => drop(rules.insert(field, rule)),
                 (Some(_), Ok(None)) => {}
-                (None, _) => {
-                    attributes.problem(name, "that is no name for an attribute; write a name such as \"badge\"")
-                }
+                (None, _) => attributes.problem(
+                    name,
+                    "that is no name for an attribute; write letters, digits, `_` and `-`, such as \"badge\"",
+                ),
                 (_, Err(expected)) => attributes.problem(name, format!("the rule does not fit; write {expected}")),
             }
         }
@@ -120,14 +97,14 @@ pub(super) fn mapping(source: &mut Table<'_>) -> Option<Mapping> {
             "the organization is no mapped field; use the key `organization` of the source",
         );
     }
-    if !failed && !rules.iter().any(|(field, _)| *field == Field::Email) {
+    if !failed && !rules.contains_key(&Field::Email) {
         table.problem(
             "email",
             "the e-mail address is not mapped, and nobody can be told apart without it; write `email = \"…\"`",
         );
     }
     table.finish();
-    Some(Mapping(rules))
+    Some(rules)
 }
 
 /// The functions of a rule, each with what it looks like.

@@ -18,13 +18,13 @@ use std::sync::Arc;
 use ::config::{Map, Value, ValueKind};
 
 pub use error::{ConfigError, Place, Problem};
-pub use mapping::Mapping;
 pub use schema::schema;
 pub use secrets::{Lookup, Secret};
-pub use sections::{Agency, Brake, Brakes, Database, FieldAuthorities, Http, OnLimit};
+pub use sections::{Agency, Brake, Brakes, Database, Http, OnLimit};
 pub use source::{Common, Source, SourceKind, Tls};
 pub use source_kinds::{Auth, Connex, FileCompleteness, FileFormat, FileSource, Ldap, LdapBind, LdapOrganization};
 
+use crate::domain::field::Authorities;
 use layers::{Layer, Merged, Origin};
 use read::{Context, Table};
 
@@ -55,7 +55,7 @@ pub struct Config {
     /// The API and the console.
     pub http: Http,
     /// Who decides each field.
-    pub fields: FieldAuthorities,
+    pub fields: Authorities,
     /// Limits that stop a run before its first write.
     pub brakes: Brakes,
     /// The sources, in the order of the files.

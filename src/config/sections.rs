@@ -9,7 +9,8 @@ use url::Url;
 
 use super::read::{self, Cell, Decoded, Table};
 use super::secrets::Secret;
-use crate::domain::field::{Authority, Field};
+use crate::domain::brake;
+use crate::domain::field::{Authorities, Authority, Field};
 
 /// Where users are kept.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -45,25 +46,6 @@ pub struct Http {
     /// The address under which people reach it, used in links.
     #[schemars(with = "String")]
     pub public_url: Url,
-}
-
-/// Who decides each field.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FieldAuthorities(Vec<(Field, Authority)>);
-
-impl FieldAuthorities {
-    /// Who decides `field`. The organization and the status are always the directory's; so is what is not configured.
-    pub fn of(&self, field: &Field) -> Authority {
-        self.0
-            .iter()
-            .find(|(known, _)| known == field)
-            .map_or(Authority::Directory, |(_, authority)| *authority)
-    }
-
-    /// Every field that is configured.
-    pub fn iter(&self) -> impl Iterator<Item = &(Field, Authority)> {
-        self.0.iter()
-    }
 }
 
 /// What a limit that was met does.
@@ -108,6 +90,26 @@ pub struct Brakes {
     pub empty: OnLimit,
     /// What the first run of a source does.
     pub first_run: OnLimit,
+}
+
+impl Brakes {
+    /// The limits as the core weighs them.
+    pub fn limits(&self) -> brake::Brakes {
+        let limit = |brake: &Brake| brake::Limit {
+            share: brake.share,
+            count: brake.count,
+            floor: brake.floor,
+        };
+        brake::Brakes {
+            disable: limit(&self.disable),
+            create: limit(&self.create),
+            email_change: limit(&self.email_change),
+            role_change: limit(&self.role_change),
+            window_hours: self.window_hours,
+            hold_empty: self.empty == OnLimit::Hold,
+            hold_first_run: self.first_run == OnLimit::Hold,
+        }
+    }
 }
 
 const ON_LIMIT: &[(&str, OnLimit)] = &[("hold", OnLimit::Hold), ("apply", OnLimit::Apply)];
@@ -181,7 +183,7 @@ pub(super) fn agency(root: &mut Table<'_>) -> Option<Agency> {
     });
     let default_role = table.need("default_role", "the name of a role", read::text);
     if let (Some(roles), Some(default)) = (&administrator_roles, &default_role)
-        && roles.contains(default)
+        && roles.iter().any(|role| role.to_lowercase() == default.to_lowercase())
     {
         table.problem(
             "default_role",
@@ -244,12 +246,12 @@ const AUTHORITIES: &[(&str, Authority)] = &[
     ("local", Authority::Local),
 ];
 
-pub(super) fn fields(root: &mut Table<'_>) -> Option<FieldAuthorities> {
+pub(super) fn fields(root: &mut Table<'_>) -> Option<Authorities> {
     let mut table = root.table("fields")?;
-    let mut authorities = Vec::new();
+    let mut authorities = Authorities::default();
     for name in AUTHORITY_FIELDS {
         if let Some(authority) = table.table(name).and_then(authority) {
-            authorities.push((Field::parse(name)?, authority));
+            authorities.set(Field::parse(name)?, authority);
         }
     }
     if let Some(attributes) = table.table("attributes") {
@@ -257,8 +259,14 @@ pub(super) fn fields(root: &mut Table<'_>) -> Option<FieldAuthorities> {
             let path = format!("{}.{name}", attributes.path);
             match (&value.kind, Field::parse(&format!("attributes.{name}"))) {
                 (ValueKind::Table(values), Some(field)) => {
-                    authorities.extend(authority(Table::new(table.context, path, values)).map(|who| (field, who)));
+                    if let Some(who) = authority(Table::new(table.context, path, values)) {
+                        authorities.set(field, who);
+                    }
                 }
+                (ValueKind::Table(_), None) => attributes.problem(
+                    name,
+                    "that is no name for an attribute; write letters, digits, `_` and `-`",
+                ),
                 _ => attributes.problem(name, "an attribute is a table; write `authority = \"local\"` in it"),
             }
         }
@@ -273,7 +281,7 @@ pub(super) fn fields(root: &mut Table<'_>) -> Option<FieldAuthorities> {
     }
     table.know(&["organization", "status"]);
     table.finish();
-    Some(FieldAuthorities(authorities))
+    Some(authorities)
 }
 
 fn authority(mut table: Table<'_>) -> Option<Authority> {
@@ -322,10 +330,10 @@ fn brake(table: &mut Table<'_>, name: &'static str) -> Option<Brake> {
         let message = format!(
             "a floor of {floor} is above the count of {count}, which then could never hold a run; lower `floor` or raise `count`"
         );
-        let later = if brake.place("floor") > brake.place("count") {
-            "floor"
-        } else {
+        let later = if brake.place("count") > brake.place("floor") {
             "count"
+        } else {
+            "floor"
         };
         brake.problem(later, message);
     }

@@ -8,10 +8,13 @@ use std::time::Duration;
 use ::config::ValueKind;
 use schemars::JsonSchema;
 
-use super::mapping::{self, Mapping};
+use super::mapping;
 use super::read::{self, Cell, Decoded, Table};
+use super::sections::Agency;
 use super::source_kinds::{self, Connex, FileSource, Ldap};
+use crate::domain::field::Field;
 use crate::domain::id::SourceName;
+use crate::domain::mapping::{Mapping, RolePolicy, Rule};
 
 /// Longest time that a limit in time may have, in seconds: a day.
 pub(super) const TIMEOUT_SECONDS_MAX: u64 = 24 * 60 * 60;
@@ -32,7 +35,25 @@ pub struct Source {
     /// Directory role to local role; `None` takes roles as they are. Roles that the table lacks are dropped.
     pub roles: Option<BTreeMap<String, String>>,
     /// How attributes become fields.
-    pub fields: Mapping,
+    pub fields: BTreeMap<Field, Rule>,
+}
+
+impl Source {
+    /// The mapping that the core applies to each entry of this source.
+    pub fn mapping(&self, agency: &Agency) -> Mapping {
+        let roles = RolePolicy {
+            table: self.roles.clone(),
+            default: Some(agency.default_role.clone()),
+            administrative: agency.administrator_roles.iter().cloned().collect(),
+            grantable: self.grant_administrator_roles.iter().cloned().collect(),
+        };
+        Mapping::new(
+            self.fields.clone(),
+            roles,
+            self.common.default_kind.clone(),
+            self.common.require_organization,
+        )
+    }
 }
 
 /// What depends on the kind of a source.
@@ -162,7 +183,7 @@ fn schedule(cell: Cell<'_>) -> Decoded<String> {
 }
 
 fn timezone(cell: Cell<'_>) -> Decoded<String> {
-    let expected = "a time zone such as \"America/Chicago\" or \"UTC\"".to_owned();
+    let expected = "a time zone such as \"America/Chicago\" or \"UTC\" that this machine knows (they come with its package tzdata)".to_owned();
     match read::text(cell) {
         Ok(name) if name == "UTC" || jiff::tz::TimeZone::get(&name).is_ok() => Ok(name),
         _ => Err(expected),

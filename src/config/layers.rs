@@ -349,7 +349,7 @@ impl TomlReader<'_> {
             let name = match name {
                 Ok(name) => name.as_str().to_owned(),
                 Err(error) => {
-                    self.problem(name_line, "sources.name", error.to_string());
+                    self.problem(name_line, "sources.name", format!("{error}; correct it"));
                     continue;
                 }
             };

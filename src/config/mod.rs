@@ -1,8 +1,10 @@
 //! The configuration: layers of TOML and environment, read strictly into one struct a section. A misspelt key is an
 //! error with its place, never a default. Opens no connection, reads no secret, imports nothing but the core.
 
+mod environment;
 mod error;
 mod layers;
+mod ldap;
 mod mapping;
 mod read;
 mod schema;
@@ -18,11 +20,12 @@ use std::sync::Arc;
 use ::config::{Map, Value, ValueKind};
 
 pub use error::{ConfigError, Place, Problem};
+pub use ldap::{Ldap, LdapBind, LdapOrganization};
 pub use schema::schema;
 pub use secrets::{Lookup, Secret};
 pub use sections::{Agency, Brake, Brakes, Database, Http, OnLimit};
 pub use source::{Common, Source, SourceKind, Tls};
-pub use source_kinds::{Auth, Connex, FileCompleteness, FileFormat, FileSource, Ldap, LdapBind, LdapOrganization};
+pub use source_kinds::{Auth, Connex, FileCompleteness, FileFormat, FileSource};
 
 use crate::domain::field::Authorities;
 use layers::{Layer, Merged, Origin};
@@ -106,9 +109,9 @@ pub fn load(files: &[PathBuf], environment: impl Iterator<Item = (String, String
     }
     let known: Vec<String> = layers
         .iter()
-        .flat_map(|layer| layer.source_names().iter().cloned())
+        .flat_map(|layer| layer.source_names.iter().cloned())
         .collect();
-    layers.push(layers::environment(environment.into_iter(), &known, &mut problems));
+    layers.push(environment::layer(environment.into_iter(), &known, &mut problems));
     let mut merged = layers::merge(layers);
     fill_sources(&mut merged);
     read_all(&merged, problems, lookup)

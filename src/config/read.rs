@@ -269,8 +269,8 @@ fn describe(value: &Value, key: &str) -> String {
 /// Any text that is not empty.
 pub(super) fn text(cell: Cell<'_>) -> Decoded<String> {
     match &cell.value.kind {
-        ValueKind::String(text) if !text.trim().is_empty() && !text.contains('\0') => Ok(text.clone()),
-        _ => Err("a text in quotes that is not empty".into()),
+        ValueKind::String(text) if !text.trim().is_empty() && !text.chars().any(char::is_control) => Ok(text.clone()),
+        _ => Err("a text in quotes that is not empty, on one line".into()),
     }
 }
 

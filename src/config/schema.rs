@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::ldap::Ldap;
 use super::mapping::{MAPPED_FIELDS, RuleSchema};
 use super::sections::{AUTHORITY_FIELDS, Agency, Brakes, Database, Http};
 use super::source::{Common, KINDS};
-use super::source_kinds::{Connex, FileSource, Ldap};
+use super::source_kinds::{Connex, FileSource};
 
 /// The JSON Schema (draft 2020-12) of a configuration file.
 pub fn schema() -> Value {

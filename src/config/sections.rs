@@ -58,8 +58,7 @@ pub enum OnLimit {
     Apply,
 }
 
-/// One brake: it holds a run whose count reaches the share or the count, whichever is less, and is never met below
-/// the floor.
+/// One brake: it holds a run that is above the share or the count, whichever is less; up to the floor always passes.
 #[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Brake {
@@ -68,7 +67,7 @@ pub struct Brake {
     pub share: f64,
     /// Number of users.
     pub count: u64,
-    /// Number of users below which the brake never holds.
+    /// Number of users up to which the brake never holds.
     pub floor: u64,
 }
 
@@ -324,19 +323,6 @@ fn brake(table: &mut Table<'_>, name: &'static str) -> Option<Brake> {
     let share = brake.need("share", "a share from 0 to 1", read::share);
     let count = brake.need("count", "a number of users", read::integer(0..=1_000_000_000));
     let floor = brake.need("floor", "a number of users", read::integer(0..=1_000_000_000));
-    if let (Some(count), Some(floor)) = (count, floor)
-        && floor > count
-    {
-        let message = format!(
-            "a floor of {floor} is above the count of {count}, which then could never hold a run; lower `floor` or raise `count`"
-        );
-        let later = if brake.place("count") > brake.place("floor") {
-            "count"
-        } else {
-            "floor"
-        };
-        brake.problem(later, message);
-    }
     brake.finish();
     Some(Brake {
         share: share?,

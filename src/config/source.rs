@@ -8,10 +8,11 @@ use std::time::Duration;
 use ::config::ValueKind;
 use schemars::JsonSchema;
 
+use super::ldap::{self, Ldap};
 use super::mapping;
 use super::read::{self, Cell, Decoded, Table};
 use super::sections::Agency;
-use super::source_kinds::{self, Connex, FileSource, Ldap};
+use super::source_kinds::{self, Connex, FileSource};
 use crate::domain::field::Field;
 use crate::domain::id::SourceName;
 use crate::domain::mapping::{Mapping, RolePolicy, Rule};
@@ -241,7 +242,7 @@ pub(super) fn source(mut table: Table<'_>, name: &str) -> Option<Source> {
     let fields = mapping::mapping(&mut table);
     let kind = match kind_word.as_str() {
         "connex" => source_kinds::connex(&mut table).map(SourceKind::Connex),
-        "ldap" => source_kinds::ldap(&mut table).map(SourceKind::Ldap),
+        "ldap" => ldap::ldap(&mut table).map(SourceKind::Ldap),
         _ => source_kinds::file(&mut table).map(SourceKind::File),
     };
     foreign_keys(&mut table, &kind_word);

@@ -1,5 +1,5 @@
 //! Starting real servers on free loopback ports, and stopping them.
 
-pub mod certificates;
-pub mod raw_server;
-pub mod slapd;
+pub(crate) mod certificates;
+pub(crate) mod raw_server;
+pub(crate) mod slapd;

@@ -74,7 +74,7 @@ async fn what_the_server_refuses_is_said() {
 #[tokio::test]
 async fn a_server_that_wants_tls_is_told_from_a_wrong_password() {
     let slapd = Slapd::with(Options {
-        config: "security simple_bind=128".into(),
+        config: "localSSF 256\nsecurity simple_bind=128".into(),
         ..Options::default()
     });
     let error = failure(settings(slapd.url())).await;

@@ -362,7 +362,11 @@ async fn what_is_wrong_with_one_entry_is_that_entrys_alone() {
 #[tokio::test]
 async fn an_id_that_is_not_unique_or_spelled_anew_counts_as_present() {
     let slapd = Slapd::start();
-    slapd.rename(&format!("uid=bnovak,o=Acme Engineering,{PARTNERS}"), "uid=AKLEIN", None);
+    slapd.rename(
+        &format!("uid=bnovak,o=Acme Engineering,{PARTNERS}"),
+        "uid=AKLEIN",
+        Some(&format!("o=Crane Works,{PARTNERS}")),
+    );
     let source = Ldap::new(settings(slapd.url())).expect("settings");
     slapd.rename(&format!("uid=cmoreau,o=Bolt Surveying,{PARTNERS}"), "uid=CMoreau", None);
     for (asked, code) in [

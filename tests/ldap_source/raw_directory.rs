@@ -102,11 +102,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).ok()?;
     // The id has one byte: no test asks more than a hundred things of one connection.
-    Some(Request {
-        id: bytes[2],
-        operation: bytes[3],
-        bytes,
-    })
+    let (id, operation) = (*bytes.get(2)?, *bytes.get(3)?);
+    Some(Request { id, operation, bytes })
 }
 
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {

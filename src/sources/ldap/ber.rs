@@ -89,6 +89,15 @@ pub(super) fn header(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok(Some(Header { tag, content, total }))
 }
 
+/// As [`header`], for the start of a message: whatever else speaks there is refused at its first byte, and not waited
+/// for.
+pub(super) fn message_header(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+    match bytes.first() {
+        Some(&first) if first != SEQUENCE => Err(Malformed::Shape("no SEQUENCE at its start")),
+        _ => header(bytes),
+    }
+}
+
 /// One element of a constructed one.
 #[derive(Debug, Clone, Copy)]
 struct Element<'a> {
@@ -164,10 +173,8 @@ pub(super) struct Message<'a> {
 /// Checks one whole message (RFC 4511, section 4.1.1), as far down as the decoder behind us trusts it.
 pub(super) fn message(pdu: &[u8]) -> Result<Message<'_>, Malformed> {
     let mut outer = Elements(pdu);
+    message_header(pdu)?;
     let envelope = outer.required("nothing")?;
-    if envelope.tag != SEQUENCE {
-        return Err(Malformed::Shape("no SEQUENCE at its start"));
-    }
     check_nesting(envelope.content, 1)?;
     let mut parts = envelope.children();
     let id = parts.required("no message id")?;

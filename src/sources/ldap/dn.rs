@@ -63,6 +63,11 @@ impl Dn {
     }
 }
 
+/// Whether two values are the same to a directory that compares without regard to case and repeated spaces.
+pub(super) fn same_value(a: &str, b: &str) -> bool {
+    normal_value(a) == normal_value(b)
+}
+
 /// One RDN, and what comes after its comma.
 fn parse_rdn(text: &str) -> Option<(Rdn, Option<&str>)> {
     let mut pairs = Vec::with_capacity(1);

@@ -208,7 +208,7 @@ async fn requests(
 
 /// The length of the message at the start of `bytes`, once all of it is there.
 fn whole_message(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-    Ok(ber::header(bytes)?
+    Ok(ber::message_header(bytes)?
         .map(|header| header.total)
         .filter(|total| *total <= bytes.len()))
 }

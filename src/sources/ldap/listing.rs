@@ -25,6 +25,7 @@ struct Outlet<'a> {
     batches: &'a BatchSender,
     batch: Batch,
     entries: u64,
+    pages: u64,
 }
 
 impl Outlet<'_> {
@@ -45,8 +46,10 @@ impl Outlet<'_> {
         self.batches.send(batch).await.map_err(|_| cancelled())
     }
 
-    async fn page(&mut self) -> Result<(), SourceError> {
-        self.batch.pages += 1;
+    /// Sends what there is, with the pages that it completes; `pages` is how many arrived by now.
+    async fn page(&mut self, pages: u64) -> Result<(), SourceError> {
+        self.batch.pages += pages - self.pages;
+        self.pages = pages;
         self.flush().await
     }
 }
@@ -65,6 +68,7 @@ impl Ldap {
             batches,
             batch: Batch::default(),
             entries: 0,
+            pages: 0,
         };
         let mut proof = Vec::new();
         if let Organization::Group { base_dn, .. } = &self.settings.organization {
@@ -103,11 +107,11 @@ impl Ldap {
                 Step::End(ending) => {
                     self.send_ranged(&mut pager, &mut ranged, &membership, only, &mut outlet)
                         .await?;
-                    outlet.page().await?;
+                    outlet.page(pager.pages).await?;
                     break ending;
                 }
             }
-            outlet.page().await?;
+            outlet.page(pager.pages).await?;
         };
         Ok(listing(ending, outlet.entries, pager.pages, proof))
     }

@@ -7,7 +7,7 @@ use ldap3::{LdapResult, Scope, ldap_escape};
 
 use super::connection::{Connection, Few, Query};
 use super::decode::is_guid;
-use super::dn::Dn;
+use super::dn::{Dn, same_value};
 use super::failure::Verdict;
 use super::groups::group_entry;
 use super::listing::{directory_organization, receive};
@@ -20,6 +20,15 @@ use crate::sources::{Lookup, SourceError, SourceErrorKind};
 
 /// Most organizations that a search by name gives, and most entries that it looks at.
 const FOUND_MAX: i32 = 500;
+
+/// What the name of an organization is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// Its attribute `cn`.
+    Cn,
+    /// The value of its RDN.
+    Rdn,
+}
 
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
 const NO_SUCH_OBJECT: u32 = 32;
@@ -141,14 +150,21 @@ impl Ldap {
             Organization::Attribute(name) => self.find_values(name, wanted).await?,
             Organization::Parent => {
                 let filter = format!("(|(o={escaped})(ou={escaped})(cn={escaped})(dc={escaped}))");
-                self.find_entries(&settings.base_dn, wanted, ANY, &filter).await?
-            }
-            Organization::Group { base_dn, filter, .. } => {
-                self.find_entries(base_dn, wanted, filter, &format!("(&{filter}(cn={escaped}))"))
+                self.find_entries(&settings.base_dn, wanted, ANY, &filter, Naming::Rdn)
                     .await?
             }
+            Organization::Group { base_dn, filter, .. } => {
+                self.find_entries(
+                    base_dn,
+                    wanted,
+                    filter,
+                    &format!("(&{filter}(cn={escaped}))"),
+                    Naming::Cn,
+                )
+                .await?
+            }
             Organization::MemberOf { base_dn, .. } => {
-                self.find_entries(base_dn, wanted, ANY, &format!("(cn={escaped})"))
+                self.find_entries(base_dn, wanted, ANY, &format!("(cn={escaped})"), Naming::Cn)
                     .await?
             }
         };
@@ -188,6 +204,7 @@ impl Ldap {
         wanted: &str,
         filter: &str,
         by_name: &str,
+        naming: Naming,
     ) -> Result<Vec<DirectoryOrganization>, SourceError> {
         let within = Dn::parse(base).expect("checked when the source was made");
         let by_dn = Dn::parse(wanted).is_some_and(|dn| dn.is_within(&within));
@@ -200,7 +217,10 @@ impl Ldap {
             base: start.to_owned(),
             scope,
             filter: filter.to_owned(),
-            attributes: attributes(&["cn"]),
+            attributes: attributes(match naming {
+                Naming::Cn => &["cn"],
+                Naming::Rdn => &["1.1"],
+            }),
             size_limit: FOUND_MAX,
         };
         let mut connection = self.endpoint.connect().await?;
@@ -210,7 +230,9 @@ impl Ldap {
         }
         let few = self.bounded(&connection, start, few)?;
         let read = few.entries.into_iter().filter_map(|entry| group_entry(entry, ""));
-        Ok(read
+        // An account may have the name of its organization as an attribute; it is not the organization.
+        let named = read.filter(|read| by_dn || naming == Naming::Cn || same_value(&read.group.name, wanted));
+        Ok(named
             .filter_map(|read| {
                 Some(directory_organization(
                     ExternalId::parse(read.group.id).ok()?,

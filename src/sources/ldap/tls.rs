@@ -132,7 +132,7 @@ where
     let mut answer = Vec::new();
     let head = loop {
         answer.push(stream.read_u8().await.map_err(broken)?);
-        match ber::header(&answer) {
+        match ber::message_header(&answer) {
             Ok(None) => {}
             Ok(Some(head)) if head.total <= STARTTLS_ANSWER_BYTES_MAX => break head,
             _ => return Err(no_starttls(host, "something that is not LDAP")),
@@ -168,7 +168,7 @@ fn refused(host: &str, error: io::Error) -> SourceError {
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             format!(
-                "{host} does not speak TLS at this port: use ldap:// with `starttls = true`, or the port of ldaps (636)."
+                "{host} does not answer in TLS: check the port (usually 636 for ldaps://, 389 for ldap:// with StartTLS)."
             )
         }
         Some(_) => {

@@ -8,14 +8,14 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use super::postgres;
 
 /// A database that is gone after the test.
-pub struct Database {
+pub(crate) struct Database {
     /// What the configuration calls `database.url`.
-    pub url: String,
+    pub(crate) url: String,
     _directory: Option<tempfile::TempDir>,
 }
 
 /// The real time.
-pub fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     #[expect(
         clippy::disallowed_methods,
         reason = "a test is a composition root: it reads the clock"
@@ -25,7 +25,7 @@ pub fn clock() -> Clock {
 
 impl Database {
     /// An empty SQLite file.
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let url = format!("sqlite://{}", directory.path().join("rollcall.db").display());
         Self {
@@ -35,7 +35,7 @@ impl Database {
     }
 
     /// An empty PostgreSQL database.
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         let name = format!(
             "test_{}",
             uuid::Builder::from_random_bytes(random()).into_uuid().simple()
@@ -55,12 +55,12 @@ impl Database {
     }
 
     /// The store on it, with the schema of this version.
-    pub async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> Store {
         Store::open(&self.url, None, 5, clock()).await.expect("store opens")
     }
 
     /// Runs plain SQL, as an application or an administrator would.
-    pub async fn sql(&self, sql: &str) -> u64 {
+    pub(crate) async fn sql(&self, sql: &str) -> u64 {
         let sql = AssertSqlSafe(sql.to_owned());
         if self.url.starts_with("sqlite") {
             let mut c = sqlx::SqliteConnection::connect(&self.url).await.expect("connects");
@@ -72,7 +72,7 @@ impl Database {
     }
 
     /// The rows of a query, every value as text (cast to text in the query), NULL as `-`, joined by `|`.
-    pub async fn query(&self, sql: &str) -> Vec<String> {
+    pub(crate) async fn query(&self, sql: &str) -> Vec<String> {
         use sqlx::Row as _;
         let sql = AssertSqlSafe(sql.to_owned());
         let line = |cells: Vec<Option<String>>| {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 const SHARED: &str = "ROLLCALL_TEST_POSTGRES";
 
 /// A cluster on a Unix socket in a temporary directory.
-pub struct Cluster {
+pub(crate) struct Cluster {
     directory: PathBuf,
     bin: PathBuf,
 }
@@ -16,7 +16,7 @@ pub struct Cluster {
 static SERVER: OnceLock<String> = OnceLock::new();
 
 /// The URL of the server, without a database: `postgres://postgres@%2Fsocket%2Fdirectory/`.
-pub fn server() -> &'static str {
+pub(crate) fn server() -> &'static str {
     SERVER.get_or_init(|| match std::env::var(SHARED) {
         Ok(url) => url,
         Err(_) => {
@@ -58,7 +58,7 @@ fn command(bin: &Path, program: &str) -> Command {
 
 impl Cluster {
     /// Makes and starts a cluster.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::Builder::new()
             .prefix("rollcall-pg-")
             .tempdir_in("/tmp")
@@ -102,7 +102,7 @@ impl Cluster {
     }
 
     /// Its URL, without a database.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!(
             "postgres://postgres@{}",
             self.directory.display().to_string().replace('/', "%2F")

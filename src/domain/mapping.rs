@@ -529,7 +529,7 @@ mod tests {
             (
                 Rule::Capture {
                     attribute: a("x"),
-                    pattern: Regex::new("A (.)").expect("regex"),
+                    pattern: Regex::new("A +(.)").expect("regex"),
                 },
                 Some("b"),
             ),

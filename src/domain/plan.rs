@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::field::{Field, Value};
-use super::id::{Digest, ExternalId, SourceName, UserId};
+use super::id::{Digest, ExternalId, InvalidId, SourceName, UserId};
 use super::mapping::hash_value;
 
 /// What happens to one user.
@@ -205,6 +205,21 @@ pub struct PlanHash([u8; 32]);
 impl fmt::Display for PlanHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for PlanHash {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let wrong = || InvalidId("a plan's hash has 64 hexadecimal digits; `rollcall runs show` prints it".into());
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run as a state machine. A transition consumes the state it leaves, and can be refused.
 
 use super::brake::Hold;
-use super::id::{OrganizationId, RunId, SourceName, UserId};
+use super::id::{ExternalId, RunId, SourceName};
 use super::plan::{Counts, PlanHash};
 
 /// What a run covers.
@@ -9,10 +9,21 @@ use super::plan::{Counts, PlanHash};
 pub struct Scope {
     /// The source that is read.
     pub source: SourceName,
-    /// One organization of it.
-    pub organization: Option<OrganizationId>,
-    /// One user of it.
-    pub user: Option<UserId>,
+    /// One organization of it, by its id at the directory.
+    pub organization: Option<ExternalId>,
+    /// One entry of it.
+    pub external_id: Option<ExternalId>,
+}
+
+impl Scope {
+    /// The whole of a source.
+    pub fn source(source: SourceName) -> Self {
+        Self {
+            source,
+            organization: None,
+            external_id: None,
+        }
+    }
 }
 
 /// The plan of a run in short.

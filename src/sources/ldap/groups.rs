@@ -1,0 +1,212 @@
+//! Reads the groups that are organizations, with their members. Never goes on with half of them: an account whose
+//! group was not read would look as if it had left its organization.
+
+use ldap3::asn1::StructureTag;
+use ldap3::{Scope, ldap_escape};
+
+use super::connection::{Connection, Query};
+use super::decode::{Ranged, children, split_range};
+use super::dn::Dn;
+use super::failure::Verdict;
+use super::organization::{Group, Groups};
+use super::pager::{Pager, Step};
+use super::{Ldap, Organization, attributes, ranges};
+use crate::sources::{SourceError, SourceErrorKind};
+
+/// Most groups of one account that are looked at.
+const GROUPS_OF_ONE_MAX: usize = 1_000;
+
+/// A group taken apart.
+#[derive(Debug)]
+pub(super) struct GroupEntry {
+    pub(super) dn: String,
+    pub(super) group: Group,
+    members: Vec<StructureTag>,
+    ranged: Option<Ranged>,
+}
+
+/// Takes a group apart; `None` where its DN cannot be read.
+pub(super) fn group_entry(entry: StructureTag, member: &str) -> Option<GroupEntry> {
+    let mut parts = children(entry).into_iter();
+    let dn = String::from_utf8(parts.next()?.expect_primitive()?).ok()?;
+    let name = Dn::parse(&dn)?;
+    let group = Group {
+        id: name.normalized(),
+        name: name.first_value().unwrap_or_default().to_owned(),
+    };
+    let mut read = GroupEntry {
+        dn,
+        group,
+        members: Vec::new(),
+        ranged: None,
+    };
+    for attribute in parts.next().map(children).unwrap_or_default() {
+        let mut halves = children(attribute).into_iter();
+        let Some(Ok(description)) = halves
+            .next()
+            .and_then(StructureTag::expect_primitive)
+            .map(String::from_utf8)
+        else {
+            continue;
+        };
+        let values = halves.next().map(children).unwrap_or_default();
+        let (name, range) = split_range(&description);
+        if name.eq_ignore_ascii_case(member) {
+            read.members.extend(values);
+            if let Some(Some(next)) = range {
+                read.ranged = Some(Ranged {
+                    name: name.to_owned(),
+                    next,
+                });
+            }
+        } else if name.eq_ignore_ascii_case("cn") {
+            // Of several names the first in byte order: a directory gives them in any.
+            if let Some(name) = values.into_iter().filter_map(text).min() {
+                read.group.name = name;
+            }
+        }
+    }
+    Some(read)
+}
+
+fn text(value: StructureTag) -> Option<String> {
+    String::from_utf8(value.expect_primitive()?).ok()
+}
+
+impl Ldap {
+    /// Reads all groups, where groups are the organizations.
+    pub(super) async fn read_groups(&self, connection: &mut Connection) -> Result<Groups, SourceError> {
+        let Organization::Group {
+            base_dn,
+            filter,
+            member,
+        } = &self.settings.organization
+        else {
+            return Ok(Groups::default());
+        };
+        let settings = &self.settings;
+        let query = Query {
+            base: base_dn.clone(),
+            scope: Scope::Subtree,
+            filter: filter.clone(),
+            attributes: attributes(&["cn", member]),
+            size_limit: 0,
+        };
+        let mut groups = Groups::default();
+        let mut pager = Pager::new(
+            connection,
+            query,
+            settings.page_size,
+            settings.limits,
+            settings.ignore_referrals,
+        );
+        loop {
+            let mut ranged = Vec::new();
+            let ending = loop {
+                match pager.next().await? {
+                    Step::Entry(entry) => {
+                        let read = group_entry(entry, member).ok_or_else(|| self.unreadable_group(base_dn))?;
+                        let index = groups.begin(read.group);
+                        read.members
+                            .into_iter()
+                            .filter_map(text)
+                            .for_each(|dn| groups.add_member(index, &dn));
+                        ranged.extend(read.ranged.map(|part| (index, read.dn, part)));
+                    }
+                    Step::Page => break None,
+                    Step::End(ending) => break Some(ending),
+                }
+            };
+            if let Some(reason) = ending.as_ref().and_then(|ending| ending.reason.clone()) {
+                return Err(Self::not_whole(reason));
+            }
+            for (index, dn, part) in ranged {
+                self.read_members(pager.connection, index, &dn, part, &mut groups)
+                    .await?;
+            }
+            if ending.is_some() {
+                groups.finish();
+                return Ok(groups);
+            }
+        }
+    }
+
+    /// Follows a member attribute that came in part.
+    async fn read_members(
+        &self,
+        connection: &mut Connection,
+        index: u32,
+        dn: &str,
+        mut part: Ranged,
+        groups: &mut Groups,
+    ) -> Result<(), SourceError> {
+        loop {
+            let Some(next) = ranges::next(connection, dn, &part).await? else {
+                return Err(SourceError::new(
+                    SourceErrorKind::Protocol,
+                    format!(
+                        "{} gives `{}` of {dn} in parts, and not the part from {} on: try again, or use `memberOf` instead.",
+                        connection.context.place, part.name, part.next
+                    ),
+                ));
+            };
+            next.values
+                .into_iter()
+                .filter_map(text)
+                .for_each(|member| groups.add_member(index, &member));
+            match split_range(&next.description).1 {
+                Some(Some(from)) => part.next = from,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The groups that one entry is a member of.
+    pub(super) async fn groups_of(&self, connection: &mut Connection, dn: &str) -> Result<Groups, SourceError> {
+        let Organization::Group {
+            base_dn,
+            filter,
+            member,
+        } = &self.settings.organization
+        else {
+            return Ok(Groups::default());
+        };
+        let query = Query {
+            base: base_dn.clone(),
+            scope: Scope::Subtree,
+            filter: format!("(&{filter}({member}={}))", ldap_escape(dn)),
+            attributes: attributes(&["cn"]),
+            size_limit: 0,
+        };
+        let few = connection.few(&query, GROUPS_OF_ONE_MAX).await?;
+        if few.result.rc != 0 {
+            return Err(
+                match connection
+                    .context
+                    .search(base_dn, few.entries.len() as u64, &few.result)
+                {
+                    Verdict::Incomplete(reason) => Self::not_whole(reason),
+                    Verdict::Failed(error) => error,
+                },
+            );
+        }
+        let mut groups = Groups::default();
+        for entry in few.entries {
+            let read = group_entry(entry, member).ok_or_else(|| self.unreadable_group(base_dn))?;
+            let index = groups.begin(read.group);
+            groups.add_member(index, dn);
+        }
+        groups.finish();
+        Ok(groups)
+    }
+
+    fn unreadable_group(&self, base_dn: &str) -> SourceError {
+        SourceError::new(
+            SourceErrorKind::Protocol,
+            format!(
+                "A group below {base_dn} at {} has a DN that cannot be read: correct it in the directory, or leave it out by the groups' filter.",
+                self.endpoint.context.place
+            ),
+        )
+    }
+}

@@ -74,6 +74,15 @@ impl Config {
         self.shown.clone()
     }
 
+    /// Every secret that the database and the enabled sources need, for a check that each can be read.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let enabled = self.sources.iter().filter(|source| source.enabled);
+        self.database
+            .password_file
+            .iter()
+            .chain(enabled.filter_map(Source::secret))
+    }
+
     /// The source of that name.
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name.as_str() == name)
@@ -87,7 +96,8 @@ impl Config {
 pub fn load(files: &[PathBuf], environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let system_file = PathBuf::from(SYSTEM_FILE);
     let files = match files {
-        [] if system_file.exists() => std::slice::from_ref(&system_file),
+        // Where that cannot be told, reading it says why.
+        [] if system_file.try_exists().unwrap_or(true) => std::slice::from_ref(&system_file),
         files => files,
     };
     let environment: Vec<(String, String)> = environment.collect();

@@ -76,21 +76,27 @@ fn bare(key: &str) -> String {
     if plain { key.to_owned() } else { quoted(key) }
 }
 
+/// A basic string on one line: over several lines it would take the comment behind it into itself.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                // A string takes any text, so writing to it cannot fail.
+                let _ = write!(out, "\\U{:08X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn inline(value: &Value) -> String {
     match &value.kind {
-        ValueKind::String(text) => {
-            let text = quoted(&without_password(text));
-            // A text over several lines would take the comment into itself.
-            if text.contains('\n') {
-                format!("{:?}", text.replace(['\n', '\r'], " "))
-            } else {
-                text
-            }
-        }
+        ValueKind::String(text) => quoted(&without_password(text)),
         ValueKind::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         ValueKind::Table(table) => {
             let mut keys: Vec<_> = table.iter().collect();
@@ -124,6 +130,15 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_text_stays_on_one_line_and_can_be_read_again() {
+        for text in ["a\nb\r\t", "\"\\", "ü\u{7f}\u{1}", ""] {
+            let table: toml::Table = format!("x = {}", quoted(text)).parse().expect("TOML");
+            assert_eq!(table["x"].as_str(), Some(text));
+            assert_eq!(quoted(text).lines().count(), 1);
+        }
+    }
 
     #[test]
     fn passwords_in_addresses_are_blotted_out() {

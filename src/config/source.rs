@@ -8,11 +8,12 @@ use std::time::Duration;
 use ::config::ValueKind;
 use schemars::JsonSchema;
 
-use super::ldap::{self, Ldap};
+use super::ldap::{self, Ldap, LdapBind};
 use super::mapping;
 use super::read::{self, Cell, Decoded, Table};
+use super::secrets::Secret;
 use super::sections::Agency;
-use super::source_kinds::{self, Connex, FileSource};
+use super::source_kinds::{self, Auth, Connex, FileSource};
 use crate::domain::field::Field;
 use crate::domain::id::SourceName;
 use crate::domain::mapping::{Mapping, RolePolicy, Rule};
@@ -40,6 +41,23 @@ pub struct Source {
 }
 
 impl Source {
+    /// The secret with which we sign in there, if any.
+    pub fn secret(&self) -> Option<&Secret> {
+        match &self.kind {
+            SourceKind::Connex(connex) => match &connex.auth {
+                Auth::None {} => None,
+                Auth::Bearer { token_file } => Some(token_file),
+                Auth::Basic { password_file, .. } => Some(password_file),
+                Auth::OAuth2 { client_secret_file, .. } => Some(client_secret_file),
+            },
+            SourceKind::Ldap(ldap) => match &ldap.bind {
+                LdapBind::Simple { password_file, .. } => Some(password_file),
+                LdapBind::Anonymous | LdapBind::External => None,
+            },
+            SourceKind::File(_) => None,
+        }
+    }
+
     /// The mapping that the core applies to each entry of this source.
     pub fn mapping(&self, agency: &Agency) -> Mapping {
         let roles = RolePolicy {

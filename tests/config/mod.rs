@@ -1,12 +1,12 @@
 //! The configuration from outside: what is accepted, and that whatever is not gets an answer with its place.
 
-use std::collections::BTreeSet;
+mod documents;
+
 use std::path::PathBuf;
 
 use rollcall::config::{self, Auth, Config, ConfigError, LdapBind, LdapOrganization, OnLimit, SourceKind};
 use rollcall::domain::field::{Authority, Field};
 use rollcall::domain::mapping::Rule;
-use serde_json::Value;
 
 /// One of each kind of source, with most of the keys. Every broken configuration is this one with a change.
 const BASE: &str = r#"[database]
@@ -205,6 +205,8 @@ fn later_layers_win_key_by_key() {
         ("ROLLCALL__SOURCES__CONNEX__CORRELATE_BY_EMAIL", "FALSE"),
         ("ROLLCALL__SOURCES__AD__BIND_PASSWORD_FILE", "/run/other"),
         ("ROLLCALL_CONFIG", "not ours"),
+        ("RÖLLCALL__X", "not ours"),
+        ("ROLLCALÖ_X", "not ours"),
     ];
     let environment = environment
         .into_iter()
@@ -222,6 +224,50 @@ fn later_layers_win_key_by_key() {
     };
     assert_eq!(settings.auth, Auth::None {});
     assert_eq!(config.sources.len(), 3);
+}
+
+#[test]
+fn the_secrets_of_enabled_sources_are_listed() {
+    let disabled = changed("enabled = true", "enabled = false");
+    let paths = |text: &str| {
+        accepted(text)
+            .secrets()
+            .map(|secret| secret.path().display().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(paths(BASE), ["database-password", "connex-token", "ad-password"]);
+    assert_eq!(paths(&disabled), ["database-password", "ad-password"]);
+}
+
+#[test]
+fn a_secret_beside_the_configuration_is_read_and_never_shown() {
+    use secrecy::ExposeSecret as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("directory");
+    let (file, secret) = (
+        directory.path().join("rollcall.toml"),
+        directory.path().join("connex-token"),
+    );
+    std::fs::write(&file, BASE).expect("written");
+    std::fs::write(&secret, "canary\n").expect("written");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("mode");
+    let config = config::load(&[file], std::iter::empty()).expect("valid");
+    let token = config
+        .source("connex")
+        .and_then(|source| source.secret())
+        .expect("a token");
+    let error = token
+        .read(&config.lookup)
+        .expect_err("readable by everybody")
+        .to_string();
+    assert!(
+        error.contains("key `sources.connex.auth.token_file`") && error.contains("chmod 600"),
+        "{error}"
+    );
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    let read = token.read(&config.lookup).expect("read");
+    assert_eq!(read.expose_secret(), "canary");
+    assert!(!format!("{config:?}{read:?}{}{error}", config.show()).contains("canary"));
 }
 
 #[test]
@@ -294,20 +340,14 @@ fn every_key_withstands_every_kind_of_value() {
         "[[1]]",
         "{ a = 1 }",
         "-1",
-        "0",
-        "9223372036854775807",
         "9223372036854775808",
         "0x_1",
-        "nan",
         "\"\"",
         "\"\\u0000\"",
-        "\"\\u202e\"",
         "true",
-        "[]",
         "{}",
         "1e400",
         "\"x\"",
-        "''' '''",
         "[true, \"a\"]",
     ];
     let mut answered = 0;
@@ -348,11 +388,11 @@ fn every_key_withstands_every_kind_of_value() {
 
 #[test]
 fn files_cut_short_or_damaged_are_answered() {
-    for end in (0..BASE.len()).step_by(3) {
+    for end in (0..BASE.len()).step_by(5) {
         // A file that ends early may still be a configuration; it never panics.
         drop(load_text(&BASE[..end]));
     }
-    for at in (0..BASE.len()).step_by(13) {
+    for at in (0..BASE.len()).step_by(31) {
         for byte in [0_u8, 0xff, b'[', b'"', b'\n'] {
             let mut damaged = BASE.as_bytes().to_vec();
             damaged[at] = byte;
@@ -452,160 +492,4 @@ fn all_problems_are_answered_at_once() {
     let text = "[http]\nlisten = 5\n[brakes]\ndisabel = 1\n[nonsense]\n";
     let error = load_text(text).0.expect_err("broken");
     assert_eq!(error.problems.len(), 3, "{error}");
-}
-
-/// Every key in the schema, by its path without the names of sources.
-fn schema_keys(schema: &Value, path: &str, keys: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(object) => {
-            for (key, below) in object {
-                match (key.as_str(), below) {
-                    ("properties", Value::Object(properties)) => {
-                        for (name, below) in properties {
-                            let path = if path.is_empty() {
-                                name.clone()
-                            } else {
-                                format!("{path}.{name}")
-                            };
-                            keys.insert(path.clone());
-                            schema_keys(below, &path, keys);
-                        }
-                    }
-                    ("additionalProperties" | "const" | "enum" | "required", _) => {}
-                    _ => schema_keys(below, path, keys),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| schema_keys(item, path, keys)),
-        _ => {}
-    }
-}
-
-fn all_schema_keys() -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
-    schema_keys(&config::schema(), "", &mut keys);
-    keys
-}
-
-#[test]
-fn every_key_of_the_schema_is_in_the_default_and_in_the_documents() {
-    let documents = include_str!("../../docs/configuration.md");
-    let default = config::DEFAULT_TOML;
-    let mut count = 0;
-    for path in all_schema_keys() {
-        let key = path.rsplit('.').next().expect("a last part");
-        let word = |text: &str| {
-            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .any(|word| word == key)
-        };
-        assert!(word(default), "`{path}` is not in config/default.toml");
-        let named = [format!("`{key}`"), format!("`[{key}]`"), format!("`[[{key}]]`")];
-        assert!(
-            named.iter().any(|name| documents.contains(name)),
-            "`{path}` is not in docs/configuration.md"
-        );
-        if let Some((section @ ("database" | "agency" | "http" | "brakes" | "source_defaults"), _)) =
-            path.split_once('.')
-        {
-            let (_, below) = documents.split_once(&format!("## `[{section}]`")).expect("a heading");
-            let table = below.split("\n## ").next().expect("a part");
-            assert!(
-                table.contains(&format!("| `{key}` |")),
-                "`{path}` has no row in its section of the documents"
-            );
-        }
-        count += 1;
-    }
-    assert!(count > 80, "{count}");
-}
-
-/// Every key that stands below `table`, by its path.
-fn toml_keys(table: &toml::Table, path: &str, keys: &mut BTreeSet<String>) {
-    for (key, value) in table {
-        let path = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
-        if let toml::Value::Table(below) = value {
-            toml_keys(below, &path, keys);
-        }
-        keys.insert(path);
-    }
-}
-
-#[test]
-fn the_live_default_and_the_schema_have_the_same_keys() {
-    let mut live = BTreeSet::new();
-    toml_keys(&config::DEFAULT_TOML.parse().expect("TOML"), "", &mut live);
-    let schema = all_schema_keys();
-    let missing: Vec<&String> = schema
-        .difference(&live)
-        .filter(|path| !path.starts_with("sources"))
-        .collect();
-    // These have no default: they are shown as comments.
-    assert_eq!(missing, ["database.password_file", "fields.attributes"]);
-    assert_eq!(live.difference(&schema).count(), 0, "{:?}", live.difference(&schema));
-}
-
-#[test]
-fn every_key_of_the_default_and_of_the_documents_is_in_the_schema() {
-    let keys = all_schema_keys();
-    let known: BTreeSet<&str> = keys
-        .iter()
-        .map(|path| path.rsplit('.').next().expect("a last part"))
-        .collect();
-    // The default with its commented keys made live, except alternatives, has every key in its place.
-    for line in config::DEFAULT_TOML.lines() {
-        let line = line.trim_start_matches(['#', ' ']);
-        if let Some((key, _)) = line.split_once(" = ")
-            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-        {
-            assert!(
-                known.contains(key) || key == "login",
-                "`{key}` of config/default.toml is not in the schema"
-            );
-        }
-    }
-    let documents = include_str!("../../docs/configuration.md");
-    let mut rows = 0;
-    for row in documents.lines().filter(|line| line.starts_with("| `")) {
-        let key = row.split('`').nth(1).expect("a key");
-        assert!(
-            known.contains(key) || key == "attributes.NAME",
-            "`{key}` of docs/configuration.md is not in the schema"
-        );
-        rows += 1;
-    }
-    assert!(rows > 70, "{rows}");
-}
-
-/// The commented sources of the default are examples that work.
-#[test]
-fn the_commented_sources_of_the_default_are_valid() {
-    let (_, commented) = config::DEFAULT_TOML
-        .split_once("may stand in it, too.\n")
-        .expect("the heading");
-    let live: String = commented
-        .lines()
-        .map(|line| line.strip_prefix("# ").unwrap_or(""))
-        .filter(|line| !line.starts_with('#') && !line.starts_with("tls = "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let config = accepted(&live);
-    assert_eq!(config.sources.len(), 3);
-}
-
-#[test]
-fn the_schema_knows_what_the_program_accepts() {
-    let keys = all_schema_keys();
-    for (_, key) in BASE
-        .lines()
-        .filter_map(|line| line.split_once(" = ").map(|(key, value)| (value, key)))
-    {
-        assert!(
-            keys.iter().any(|path| path.rsplit('.').next() == Some(key)) || ["login", "office"].contains(&key),
-            "{key}"
-        );
-    }
 }

@@ -1,105 +1,19 @@
 //! The file source from outside: what is read, and what is never taken as whole.
 
+mod delivery;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall::domain::entry::{Batch, Entry, Received};
-use rollcall::domain::id::{ExternalId, SourceName};
+use rollcall::domain::id::ExternalId;
 use rollcall::domain::quarantine::QuarantineCode;
-use rollcall::sources::file::{Completeness, File, Format, Limits, Settings};
-use rollcall::sources::{Listing, ListingScope, Lookup, Source, SourceError, SourceErrorKind};
+use rollcall::sources::file::{Completeness, Format};
+use rollcall::sources::{Listing, ListingScope, Lookup, Source, SourceErrorKind};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-const PEOPLE: &str = "id,firm_id,firm,mail,given,roles\n\
-    p1,f1,Example Bridge,avery@bridge.example,Avery,member; manager\n\
-    p2,f1,Example Bridge,blake@bridge.example,Blake,\n\
-    p3,f2,\"Sample, Paving\",\"casey@paving.example\",\"Ca\"\"sey\nLine\",member\n";
-
-struct Delivery {
-    directory: tempfile::TempDir,
-    settings: Settings,
-}
-
-impl Delivery {
-    fn new(format: Format, content: impl AsRef<[u8]>) -> Self {
-        let directory = tempfile::tempdir().expect("directory");
-        let path = directory.path().join("people.txt");
-        std::fs::write(&path, content).expect("written");
-        let settings = Settings {
-            name: SourceName::parse("delivery").expect("valid"),
-            path,
-            format,
-            external_id: "id".into(),
-            organization: Some("firm_id".into()),
-            organization_name: Some("firm".into()),
-            wanted: ["mail", "given", "roles"].map(Arc::from).into(),
-            separator: ";".into(),
-            separated_columns: vec!["roles".into()],
-            completeness: Completeness::Any,
-            limits: Limits::default(),
-        };
-        Self { directory, settings }
-    }
-
-    fn csv(content: impl AsRef<[u8]>) -> Self {
-        Self::new(Format::Csv, content)
-    }
-
-    fn with_checksum(self) -> Self {
-        let sum = Sha256::digest(std::fs::read(&self.settings.path).expect("read"));
-        let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.with_checksum_file(&format!("{sum}  people.txt\n"))
-    }
-
-    fn with_checksum_file(self, text: &str) -> Self {
-        std::fs::write(self.directory.path().join("people.txt.sha256"), text).expect("written");
-        self
-    }
-
-    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
-        self
-    }
-
-    fn path(&self) -> &Path {
-        &self.settings.path
-    }
-
-    fn source(&self) -> File {
-        File::new(self.settings.clone())
-    }
-
-    async fn list(&self) -> Result<(Listing, Vec<Received>), SourceError> {
-        self.list_scope(ListingScope::Source).await
-    }
-
-    async fn list_scope(&self, scope: ListingScope) -> Result<(Listing, Vec<Received>), SourceError> {
-        let (sender, receiver) = mpsc::channel(2);
-        let source = self.source();
-        let (listing, batches) = tokio::join!(source.list(&scope, sender), collect(receiver));
-        let listing = listing?;
-        assert_eq!(batches.iter().map(|batch| batch.pages).sum::<u64>(), 1);
-        Ok((listing, batches.into_iter().flat_map(|batch| batch.entries).collect()))
-    }
-
-    async fn error(&self) -> SourceError {
-        match self.list().await {
-            Err(error) => error,
-            Ok((listing, _)) => panic!("it was read: {listing:?}"),
-        }
-    }
-}
-
-async fn collect(mut receiver: mpsc::Receiver<Batch>) -> Vec<Batch> {
-    let mut batches = Vec::new();
-    while let Some(batch) = receiver.recv().await {
-        assert!(batch.entries.len() <= 1000);
-        batches.push(batch);
-    }
-    batches
-}
+use delivery::{Delivery, PEOPLE, collect};
 
 fn id(text: &str) -> ExternalId {
     ExternalId::parse(text).expect("valid")
@@ -331,6 +245,14 @@ async fn headers_that_cannot_be_used_name_what_was_found() {
         .error()
         .await;
     assert_eq!(html.kind, SourceErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_may_stand_before_a_quoted_header() {
+    let content = format!("\u{feff}{}", PEOPLE.replacen("id,", "\"id\",", 1));
+    let (listing, entries) = Delivery::csv(content).with_checksum().list().await.expect("read");
+    assert!(listing.complete);
+    assert_eq!(entry(&entries[0]).id, id("p1"));
 }
 
 #[tokio::test]

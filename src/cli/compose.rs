@@ -23,10 +23,16 @@ pub(super) fn setup(config: &Config, source: &config::Source) -> Result<Setup, F
 }
 
 fn open(config: &Config, source: &config::Source, wanted: Arc<[Arc<str>]>) -> Result<Arc<dyn Source>, Failure> {
-    let refused = |error: crate::sources::SourceError| Failure::new(Exit::Configuration, format!("source {}: {error}", source.name));
+    let refused = |error: crate::sources::SourceError| {
+        Failure::new(Exit::Configuration, format!("source {}: {error}", source.name))
+    };
     Ok(match &source.kind {
-        SourceKind::Connex(kind) => Arc::new(connex::Connex::new(connex_settings(config, source, kind, wanted)?).map_err(refused)?),
-        SourceKind::Ldap(kind) => Arc::new(ldap::Ldap::new(ldap_settings(config, source, kind, wanted)?).map_err(refused)?),
+        SourceKind::Connex(kind) => {
+            Arc::new(connex::Connex::new(connex_settings(config, source, kind, wanted)?).map_err(refused)?)
+        }
+        SourceKind::Ldap(kind) => {
+            Arc::new(ldap::Ldap::new(ldap_settings(config, source, kind, wanted)?).map_err(refused)?)
+        }
         SourceKind::File(kind) => Arc::new(file::File::new(file_settings(source, kind, wanted))),
     })
 }
@@ -41,11 +47,22 @@ fn connex_settings(
     let secret = |file: &config::Secret| file.read(&config.lookup);
     let auth = match &kind.auth {
         config::Auth::None {} => connex::Auth::None,
-        config::Auth::Bearer { token_file } => connex::Auth::Bearer { token: secret(token_file)? },
-        config::Auth::Basic { username, password_file } => {
-            connex::Auth::Basic { user: username.clone(), password: secret(password_file)? }
-        }
-        config::Auth::OAuth2 { token_url, client_id, client_secret_file, scope } => connex::Auth::OAuth2 {
+        config::Auth::Bearer { token_file } => connex::Auth::Bearer {
+            token: secret(token_file)?,
+        },
+        config::Auth::Basic {
+            username,
+            password_file,
+        } => connex::Auth::Basic {
+            user: username.clone(),
+            password: secret(password_file)?,
+        },
+        config::Auth::OAuth2 {
+            token_url,
+            client_id,
+            client_secret_file,
+            scope,
+        } => connex::Auth::OAuth2 {
             token_url: token_url.clone(),
             client_id: client_id.clone(),
             client_secret: secret(client_secret_file)?,
@@ -70,25 +87,38 @@ fn connex_settings(
     })
 }
 
-fn ldap_settings(config: &Config, source: &config::Source, kind: &config::Ldap, wanted: Arc<[Arc<str>]>) -> Result<ldap::Settings, Failure> {
+fn ldap_settings(
+    config: &Config,
+    source: &config::Source,
+    kind: &config::Ldap,
+    wanted: Arc<[Arc<str>]>,
+) -> Result<ldap::Settings, Failure> {
     let common = &source.common;
     let bind = match &kind.bind {
         LdapBind::Anonymous => ldap::Bind::Anonymous,
-        LdapBind::Simple { dn, password_file } => {
-            ldap::Bind::Simple { dn: dn.clone(), password: password_file.read(&config.lookup)? }
-        }
+        LdapBind::Simple { dn, password_file } => ldap::Bind::Simple {
+            dn: dn.clone(),
+            password: password_file.read(&config.lookup)?,
+        },
         LdapBind::External => ldap::Bind::External,
     };
     let organization = match &kind.organization {
         None => ldap::Organization::None,
         Some(LdapOrganization::Attribute { attribute }) => ldap::Organization::Attribute(attribute.clone()),
         Some(LdapOrganization::Parent {}) => ldap::Organization::Parent,
-        Some(LdapOrganization::Group { base_dn, filter, member }) => {
-            ldap::Organization::Group { base_dn: base_dn.clone().unwrap_or_else(|| kind.base_dn.clone()), filter: filter.clone(), member: member.clone() }
-        }
-        Some(LdapOrganization::MemberOf { attribute, base_dn }) => {
-            ldap::Organization::MemberOf { attribute: attribute.clone(), base_dn: base_dn.clone().unwrap_or_default() }
-        }
+        Some(LdapOrganization::Group {
+            base_dn,
+            filter,
+            member,
+        }) => ldap::Organization::Group {
+            base_dn: base_dn.clone().unwrap_or_else(|| kind.base_dn.clone()),
+            filter: filter.clone(),
+            member: member.clone(),
+        },
+        Some(LdapOrganization::MemberOf { attribute, base_dn }) => ldap::Organization::MemberOf {
+            attribute: attribute.clone(),
+            base_dn: base_dn.clone().unwrap_or_default(),
+        },
     };
     let certificate = kind.tls.client_cert_file.clone().zip(kind.tls.client_key_file.clone());
     Ok(ldap::Settings {
@@ -96,7 +126,10 @@ fn ldap_settings(config: &Config, source: &config::Source, kind: &config::Ldap, 
         url: kind.url.clone(),
         starttls: kind.starttls,
         ca_file: kind.tls.ca_file.clone(),
-        client_certificate: certificate.map(|(certificate_file, key_file)| ldap::ClientCertificate { certificate_file, key_file }),
+        client_certificate: certificate.map(|(certificate_file, key_file)| ldap::ClientCertificate {
+            certificate_file,
+            key_file,
+        }),
         bind,
         allow_plaintext: kind.allow_plaintext,
         base_dn: kind.base_dn.clone(),
@@ -106,8 +139,15 @@ fn ldap_settings(config: &Config, source: &config::Source, kind: &config::Ldap, 
         wanted,
         ignore_referrals: kind.ignore_referrals,
         page_size: common.page_size,
-        timeouts: ldap::Timeouts { connect: common.connect_timeout, idle: common.idle_timeout, listing: common.listing_timeout },
-        limits: ldap::Limits { pages: common.max_pages, entries: common.max_entries },
+        timeouts: ldap::Timeouts {
+            connect: common.connect_timeout,
+            idle: common.idle_timeout,
+            listing: common.listing_timeout,
+        },
+        limits: ldap::Limits {
+            pages: common.max_pages,
+            entries: common.max_entries,
+        },
     })
 }
 
@@ -132,6 +172,10 @@ fn file_settings(source: &config::Source, kind: &config::FileSource, wanted: Arc
             FileCompleteness::Checksum => file::Completeness::Checksum,
             FileCompleteness::EndMarker => file::Completeness::EndMarker,
         },
-        limits: file::Limits { entries_max: common.max_entries, listing_time_max: common.listing_timeout, ..file::Limits::default() },
+        limits: file::Limits {
+            entries_max: common.max_entries,
+            listing_time_max: common.listing_timeout,
+            ..file::Limits::default()
+        },
     }
 }

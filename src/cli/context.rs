@@ -44,9 +44,16 @@ impl Context<'_> {
     pub(super) async fn run_id(&self, store: &Store, wanted: &str) -> Result<RunId, Failure> {
         if wanted == "last" {
             let runs = store.runs(None, None, 1).await?;
-            return runs.first().map(|run| run.id).ok_or_else(|| Failure::new(Exit::Failed, "there is no run yet; start one with `rollcall sync`"));
+            return runs
+                .first()
+                .map(|run| run.id)
+                .ok_or_else(|| Failure::new(Exit::Failed, "there is no run yet; start one with `rollcall sync`"));
         }
-        wanted.parse().map_err(|e| Failure::usage(format!("{e}; `rollcall runs list` shows them, and `last` is the latest")))
+        wanted.parse().map_err(|e| {
+            Failure::usage(format!(
+                "{e}; `rollcall runs list` shows them, and `last` is the latest"
+            ))
+        })
     }
 }
 
@@ -58,29 +65,52 @@ fn text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(Stri
 /// Connects to the configured database without looking at its schema.
 pub(super) async fn connect(config: &Config) -> Result<Store, Failure> {
     let database = &config.database;
-    let password = database.password_file.as_ref().map(|file| file.read(&config.lookup)).transpose()?;
+    let password = database
+        .password_file
+        .as_ref()
+        .map(|file| file.read(&config.lookup))
+        .transpose()?;
     let password = password.as_ref().map(|secret| secret.expose_secret());
     Ok(Store::connect(&database.url, password, database.max_connections, clock()).await?)
 }
 
 /// Which roles administer, for what administrators do by hand.
 pub(super) fn roles(config: &Config) -> RolePolicy {
-    RolePolicy { administrative: config.agency.administrator_roles.iter().cloned().collect(), ..RolePolicy::default() }
+    RolePolicy {
+        administrative: config.agency.administrator_roles.iter().cloned().collect(),
+        ..RolePolicy::default()
+    }
 }
 
 /// The sources that a command is about: the named one, or every enabled one.
 pub(super) fn setups(config: &Config, name: Option<&str>) -> Result<Vec<Setup>, Failure> {
-    let known = || config.sources.iter().map(|s| s.name.to_string()).collect::<Vec<_>>().join(", ");
+    let known = || {
+        config
+            .sources
+            .iter()
+            .map(|s| s.name.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match name {
         Some(name) => {
             let source = config.source(name).ok_or_else(|| match config.sources.is_empty() {
                 true => no_sources(),
-                false => Failure::usage(format!("there is no source {}; the configuration has {}", name.escape_debug(), known())),
+                false => Failure::usage(format!(
+                    "there is no source {}; the configuration has {}",
+                    name.escape_debug(),
+                    known()
+                )),
             })?;
             Ok(vec![compose::setup(config, source)?])
         }
         None if config.sources.is_empty() => Err(no_sources()),
-        None => config.sources.iter().filter(|s| s.enabled).map(|source| compose::setup(config, source)).collect(),
+        None => config
+            .sources
+            .iter()
+            .filter(|s| s.enabled)
+            .map(|source| compose::setup(config, source))
+            .collect(),
     }
 }
 
@@ -93,14 +123,24 @@ fn no_sources() -> Failure {
 
 /// The real time.
 pub(super) fn clock() -> Clock {
-    #[expect(clippy::disallowed_methods, reason = "the composition root is where the clock is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the composition root is where the clock is read"
+    )]
     Arc::new(jiff::Timestamp::now)
 }
 
 /// Who is asking: the account of the system.
 pub(super) fn actor() -> Actor {
-    let name = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    let plain: String = name.unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+    let name = ["SUDO_USER", "LOGNAME", "USER"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    let plain: String = name
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .take(32)
+        .collect();
     Actor(format!("cli:{}", if plain.is_empty() { "unknown" } else { &plain }))
 }
 
@@ -108,7 +148,9 @@ pub(super) fn actor() -> Actor {
 pub(super) fn log(format: LogFormat, terminal: &Terminal) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // Fails only where a logger is there already.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(terminal.is_interactive()).try_init(),

@@ -65,7 +65,10 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, messages: vec![message.into()] }
+        Self {
+            exit,
+            messages: vec![message.into()],
+        }
     }
 
     /// What the person typed cannot be meant.
@@ -82,7 +85,10 @@ impl fmt::Display for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self { exit: Exit::Configuration, messages: error.problems.iter().map(ToString::to_string).collect() }
+        Self {
+            exit: Exit::Configuration,
+            messages: error.problems.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 

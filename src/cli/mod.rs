@@ -125,12 +125,19 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are answers, everything else is a usage error; a closed pipe is nobody's fault.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
         }
     };
     let terminal = Terminal::new(cli.color);
     context::log(cli.log_format, &terminal);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(cli, &terminal));
@@ -138,7 +145,10 @@ pub fn main() -> ExitCode {
             runtime.shutdown_background();
             result
         }
-        Err(error) => Err(Failure::new(Exit::Failed, format!("the program cannot start its worker threads ({error}); look at the limits of the system"))),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            format!("the program cannot start its worker threads ({error}); look at the limits of the system"),
+        )),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -150,7 +160,10 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
-    let context = Context { files: cli.config, terminal };
+    let context = Context {
+        files: cli.config,
+        terminal,
+    };
     match cli.command {
         Command::Sync(arguments) => sync::run(&context, arguments).await,
         Command::Runs(command) => runs::run(&context, command).await,

@@ -34,8 +34,22 @@ pub(super) struct Signs {
     pub(super) dot: &'static str,
 }
 
-const UNICODE: Signs = Signs { arrow: "→", put_back: "↺", yes: "✓", no: "✗", more: "…", dot: "·" };
-const ASCII: Signs = Signs { arrow: "->", put_back: "<", yes: "ok", no: "FAILED", more: "...", dot: "|" };
+const UNICODE: Signs = Signs {
+    arrow: "→",
+    put_back: "↺",
+    yes: "✓",
+    no: "✗",
+    more: "…",
+    dot: "·",
+};
+const ASCII: Signs = Signs {
+    arrow: "->",
+    put_back: "<",
+    yes: "ok",
+    no: "FAILED",
+    more: "...",
+    dot: "|",
+};
 
 /// Where a command writes.
 #[derive(Debug)]
@@ -52,14 +66,20 @@ impl Terminal {
             Color::Never => anstream::ColorChoice::Never.write_global(),
         }
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+        let locale = set("LC_ALL")
+            .or_else(|| set("LC_CTYPE"))
+            .or_else(|| set("LANG"))
+            .unwrap_or_default();
         let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
         let columns = if std::io::stdout().is_terminal() {
             terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
         } else {
             None
         };
-        Self { signs: if utf8 { UNICODE } else { ASCII }, width: columns.unwrap_or(WIDTH_DEFAULT).max(20) }
+        Self {
+            signs: if utf8 { UNICODE } else { ASCII },
+            width: columns.unwrap_or(WIDTH_DEFAULT).max(20),
+        }
     }
 
     /// Whether a progress display makes sense.
@@ -69,7 +89,11 @@ impl Terminal {
 
     /// Prints to standard output. A reader that has gone away ends the program quietly.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
-        written(anstream::stdout().write_all(text.as_bytes()).and_then(|()| anstream::stdout().flush()))
+        written(
+            anstream::stdout()
+                .write_all(text.as_bytes())
+                .and_then(|()| anstream::stdout().flush()),
+        )
     }
 
     /// Prints a line to standard error.
@@ -90,8 +114,14 @@ impl Terminal {
 pub(super) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure { exit: Exit::Done, messages: vec![] }),
-        Err(e) => Err(Failure::new(Exit::Failed, format!("standard output cannot be written ({e})"))),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure {
+            exit: Exit::Done,
+            messages: vec![],
+        }),
+        Err(e) => Err(Failure::new(
+            Exit::Failed,
+            format!("standard output cannot be written ({e})"),
+        )),
     }
 }
 
@@ -163,7 +193,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(head: &[&'static str]) -> Self {
-        Self { head: head.to_vec(), rows: Vec::new() }
+        Self {
+            head: head.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
@@ -177,7 +210,11 @@ impl Table {
     pub(super) fn render(&self, terminal: &Terminal) -> String {
         let head: Vec<String> = self.head.iter().map(|h| h.to_uppercase()).collect();
         let width_of = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column)).chain(head.get(column));
+            let cells = self
+                .rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .chain(head.get(column));
             cells.map(|cell| plain_width(cell)).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..head.len()).map(width_of).collect();
@@ -193,8 +230,16 @@ impl Table {
                 }
                 line.push_str(&" ".repeat(gap));
                 room = room.saturating_sub(gap);
-                let shown = if plain_width(cell) > room { cut(&strip(cell), room, terminal.signs) } else { cell.clone() };
-                let fill = if at + 1 < row.len() { widths[at].min(room).saturating_sub(plain_width(&shown)) } else { 0 };
+                let shown = if plain_width(cell) > room {
+                    cut(&strip(cell), room, terminal.signs)
+                } else {
+                    cell.clone()
+                };
+                let fill = if at + 1 < row.len() {
+                    widths[at].min(room).saturating_sub(plain_width(&shown))
+                } else {
+                    0
+                };
                 line.push_str(&shown);
                 line.push_str(&" ".repeat(fill));
                 room = room.saturating_sub(widths[at]);
@@ -238,7 +283,10 @@ mod tests {
         let mut table = Table::new(&["name", "what"]);
         table.row(vec![paint(GREEN, "a"), "b".repeat(100)]);
         table.row(vec!["long name".into(), "c".into()]);
-        let text = strip(&table.render(&Terminal { signs: UNICODE, width: 40 }));
+        let text = strip(&table.render(&Terminal {
+            signs: UNICODE,
+            width: 40,
+        }));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "NAME       WHAT");
         assert_eq!(lines[2], "long name  c");
@@ -247,6 +295,9 @@ mod tests {
 
     #[test]
     fn words_are_wrapped() {
-        assert_eq!(wrap("one two three four five", 20, "  "), "  one two three four\n  five\n");
+        assert_eq!(
+            wrap("one two three four five", 20, "  "),
+            "  one two three four\n  five\n"
+        );
     }
 }

@@ -208,6 +208,7 @@ async fn only_the_api_itself_can_say_that_an_account_is_gone() {
     let json = [("content-type", "application/json")];
     for (reply, kind) in [
         (Reply::full(404, &html, "<h1>Not Found</h1>"), Kind::Protocol),
+        (Reply::full(404, &html, r#"{"status": 404}"#), Kind::Protocol),
         (Reply::full(404, &[], ""), Kind::Protocol),
         (Reply::full(404, &json, ""), Kind::Protocol),
         (Reply::problem(410, &[]), Kind::Protocol),

@@ -345,6 +345,35 @@ async fn a_busy_server_is_asked_again_and_a_refused_password_never() {
 }
 
 #[tokio::test]
+async fn a_server_that_drips_runs_into_the_time_limit() {
+    let directory = RawDirectory::start(|asked, stream| {
+        let page = [person(asked.id, "a"), done(asked.id, 0, Some(b""))].concat();
+        page.chunks(1).all(|byte| {
+            // The pace of the server that is played, not a wait for anything.
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(byte).is_ok()
+        })
+    });
+    let mut with = directory.settings();
+    with.timeouts.idle = Duration::from_millis(200);
+    assert_eq!(failure(with).await.kind, SourceErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn what_was_proven_before_a_server_goes_down_stays_proven() {
+    let directory = RawDirectory::searching(|asked| {
+        [
+            person(asked.id, "a"),
+            done(asked.id, 0, Some(b"")),
+            result(0, 0x78, 52, "going down"),
+        ]
+        .concat()
+    });
+    let read = list(directory.settings()).await;
+    assert!(read.listing.complete && read.ids() == ["a"], "{:?}", read.listing);
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_text_are_one_entrys_trouble() {
     let directory = RawDirectory::searching(|asked| {
         [

@@ -449,7 +449,7 @@ async fn a_probe_says_what_it_saw() {
         [
             format!("connect: localhost:{port}, TLS 1.3, certificate and host name verified"),
             "bind: as cn=reader,dc=directory,dc=example".into(),
-            "who am I: (\"dn:cn=reader,dc=directory,dc=example\")".into(),
+            "who am I: dn:cn=reader,dc=directory,dc=example".into(),
             format!("base DN: {PARTNERS} exists"),
             "first page: 6 entries".into(),
             "external id: 6 of 6 have `uid`".into(),

@@ -295,7 +295,7 @@ fn unsigned(content: &[u8]) -> Result<u32, Malformed> {
     match content {
         [] => Err(Malformed::Shape("an empty number")),
         [first, ..] if *first >= 0x80 => Err(Malformed::Shape("a negative number")),
-        [rest @ ..] if rest.len() > 4 => Err(Malformed::Shape("a number of more than 32 bits")),
+        digits if digits.len() > 4 => Err(Malformed::Shape("a number of more than 32 bits")),
         digits => Ok(digits.iter().fold(0, |sum, digit| sum << 8 | u32::from(*digit))),
     }
 }

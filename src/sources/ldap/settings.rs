@@ -82,7 +82,9 @@ pub enum Organization {
     /// The entry above the account: its normalized DN is the id, the value of its RDN the name.
     Parent,
     /// The groups under `base_dn`: the normalized DN is the id, `cn` the name. Somebody in several groups belongs to
-    /// the one whose id comes first in byte order.
+    /// the one whose id comes first in byte order. A group that arrives as one message of more than 8 MiB (some
+    /// hundred thousand members, except at an Active Directory, which gives them in parts) is refused: use
+    /// [`Organization::MemberOf`] there.
     Group {
         /// Where the groups are.
         base_dn: String,

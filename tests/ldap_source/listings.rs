@@ -267,6 +267,55 @@ async fn groups_are_listed_even_without_people_here() {
 }
 
 #[tokio::test]
+async fn a_group_alone_is_read_as_it_is_among_all_be_it_small_or_large() {
+    let slapd = Slapd::with(Options {
+        more_people: 600,
+        ..Options::default()
+    });
+    // Of the three groups that name Anna, the first in byte order is hers; the other members are gone, or no accounts.
+    slapd.modify(&format!(
+        "dn: cn=Bolt Surveying,{FIRMS}\nchangetype: modify\nadd: member\nmember: uid=AKlein,o=Acme Engineering,{PARTNERS}\nmember: uid=gone,{PARTNERS}\nmember: {PARTNERS}\nmember: cn=reader,dc=directory,dc=example\n"
+    ));
+    let firms = ["Acme Engineering", "Bolt Surveying", "Crane Works"];
+    let members = (1..=501).map(|number| {
+        let firm = firms[number % firms.len()];
+        format!("member: uid=p{number:06},o={firm},{PARTNERS}\n")
+    });
+    let anna = format!("member: uid=aklein,o=Acme Engineering,{PARTNERS}\n");
+    let members = members.collect::<String>() + &anna;
+    slapd.load(&format!(
+        "dn: cn=Large,{FIRMS}\nobjectClass: groupOfNames\ncn: Large\n{members}"
+    ));
+    let with = Settings {
+        organization: by_group(),
+        ..settings(slapd.url())
+    };
+    let all = list(with.clone()).await;
+    for (firm, count) in [("acme engineering", 2), ("bolt surveying", 2), ("large", 501)] {
+        let firm = id(&format!("cn={firm},{FIRMS}"));
+        let named =
+            |entry: &&&rollcall::domain::entry::Entry| entry.organization.as_ref().is_some_and(|o| o.id == firm);
+        let mut expected: Vec<_> = all
+            .entries()
+            .iter()
+            .filter(named)
+            .map(|entry| entry.id.as_str().to_owned())
+            .collect();
+        expected.sort_unstable();
+        let one = try_list(with.clone(), ListingScope::Organization(firm.clone()))
+            .await
+            .expect("readable");
+        assert!(
+            one.listing.complete && one.ids() == expected,
+            "{firm}: {:?}",
+            one.listing
+        );
+        assert_eq!(expected.len(), count, "{firm}");
+        assert_eq!(one.batches[0].organizations.len(), 1, "{firm}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_at_the_directory_is_seen() {
     let slapd = Slapd::start();
     let source = Ldap::new(settings(slapd.url())).expect("settings");

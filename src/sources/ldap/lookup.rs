@@ -106,7 +106,8 @@ impl Ldap {
         Ok(())
     }
 
-    fn failure(&self, connection: &Connection, base: &str, few: &Few) -> SourceError {
+    /// Why a search that had to be whole was not.
+    pub(super) fn failure(&self, connection: &Connection, base: &str, few: &Few) -> SourceError {
         match connection.context.search(base, few.entries.len() as u64, &few.result) {
             Verdict::Incomplete(reason) => Self::not_whole(reason),
             Verdict::Failed(error) => error,

@@ -9,6 +9,7 @@ mod connection;
 mod decode;
 mod dn;
 mod failure;
+mod group_listing;
 mod groups;
 mod guard;
 mod listing;

@@ -177,6 +177,40 @@ async fn a_place_without_a_server_is_said() {
 }
 
 #[tokio::test]
+async fn a_probe_ends_with_the_step_that_failed() {
+    let slapd = Slapd::start();
+    let free = TcpListener::bind(("127.0.0.1", 0))
+        .expect("a port")
+        .local_addr()
+        .expect("bound");
+    let mut wrong_password = settings(slapd.url());
+    wrong_password.bind = Bind::Simple {
+        dn: READER.into(),
+        password: "guess".to_owned().into(),
+    };
+    let mut wrong_base = settings(slapd.url());
+    wrong_base.base_dn = format!("ou=gone,{PARTNERS}");
+    let mut wrong_id = settings(slapd.url());
+    wrong_id.external_id = "objectGUID".into();
+    for (with, step, before) in [
+        (settings(format!("ldap://{free}")), "connect", 0),
+        (wrong_password, "bind", 1),
+        (wrong_base, "base DN", 3),
+        (wrong_id, "external id", 5),
+    ] {
+        let mut steps = Ldap::new(with).expect("settings").probe().await;
+        let last = steps.pop().expect("a step");
+        assert_eq!((last.step.as_str(), steps.len()), (step, before));
+        let error = last.outcome.expect_err(step);
+        assert!(
+            error.message.ends_with('.') && !error.message.contains(PASSWORD),
+            "{error}"
+        );
+        assert!(steps.iter().all(|step| step.outcome.is_ok()), "{steps:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_silent_server_runs_into_the_time_limit() {
     // Accepts, by the backlog, and never answers.
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
@@ -224,7 +258,10 @@ fn connections_that_cannot_work_are_refused_at_once() {
     refused(with, "/nonexistent/ca.pem");
     let mut allowed = settings("ldap://dc1.example");
     allowed.allow_plaintext = true;
-    assert_eq!(Ldap::new(allowed).expect("allowed").name().as_str(), "partners");
+    let source = Ldap::new(allowed).expect("allowed");
+    assert_eq!(source.name().as_str(), "partners");
+    let shown = format!("{source:?}");
+    assert!(shown.contains(READER) && !shown.contains(PASSWORD), "{shown}");
 }
 
 #[test]

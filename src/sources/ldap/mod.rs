@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use ldap3::{Scope, ldap_escape, parse_filter};
 use tokio::time::timeout;
 
-pub use settings::{Bind, ClientCertificate, Limits, Organization, Settings, Timeouts};
+pub use settings::{Bind, ClientCertificate, Limits, Organization, PAGE_SIZE_DEFAULT, Settings, Timeouts};
 
 use self::connection::{Endpoint, Query};
 use self::decode::Decoder;

@@ -8,6 +8,10 @@ use secrecy::SecretString;
 
 use crate::domain::id::SourceName;
 
+/// Entries a page where nothing else is configured: what an Active Directory gives at the most, and where larger pages
+/// are no faster.
+pub const PAGE_SIZE_DEFAULT: u32 = 1_000;
+
 /// Everything that an `ldap` source is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -38,7 +42,7 @@ pub struct Settings {
     /// Whether search references (to other domains, as the root of an Active Directory gives them) are passed over
     /// without making a listing incomplete. They are never followed.
     pub ignore_referrals: bool,
-    /// Entries a page, 1000 unless told otherwise; 0 for a server that knows no paging.
+    /// Entries a page, usually [`PAGE_SIZE_DEFAULT`]; 0 for a server that knows no paging.
     pub page_size: u32,
     /// How long to wait.
     pub timeouts: Timeouts,

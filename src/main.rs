@@ -1,2 +1,5 @@
 //! The `rollcall` program.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    rollcall::cli::main()
+}

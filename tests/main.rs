@@ -7,3 +7,4 @@ mod connex_source;
 mod directory;
 mod file_source;
 mod ldap_source;
+mod store;

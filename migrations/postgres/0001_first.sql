@@ -1,0 +1,203 @@
+-- For applications: organizations, users, groups, memberships.
+
+CREATE TABLE organizations (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    kind text NOT NULL,
+    source text COLLATE "C",
+    external_id text COLLATE "C",
+    followed boolean NOT NULL DEFAULT true,
+    status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'closed')),
+    attributes jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((source IS NULL) = (external_id IS NULL)),
+    CHECK (kind <> 'self' OR source IS NULL)
+);
+CREATE UNIQUE INDEX organizations_external_id ON organizations (source, external_id);
+CREATE UNIQUE INDEX organizations_self ON organizations (kind) WHERE kind = 'self';
+
+CREATE TABLE users (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL DEFAULT 'employee',
+    email text COLLATE "C" NOT NULL,
+    first_name text,
+    last_name text,
+    phone text,
+    title text,
+    organization_id uuid REFERENCES organizations (id),
+    license text,
+    billable boolean,
+    status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
+    disabled_by text CHECK (disabled_by IN ('directory', 'admin')),
+    attributes jsonb NOT NULL DEFAULT '{}',
+    session_epoch bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+-- The column is in the C collation: lower() folds ASCII letters alone, as the program's comparison key does.
+CREATE UNIQUE INDEX users_email ON users (lower(email));
+CREATE INDEX users_organization ON users (organization_id);
+
+CREATE TABLE groups (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    UNIQUE (kind, name)
+);
+
+CREATE TABLE memberships (
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    group_id uuid NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+    origin text NOT NULL DEFAULT 'local' CHECK (origin IN ('directory', 'local')),
+    PRIMARY KEY (user_id, group_id)
+);
+CREATE INDEX memberships_group ON memberships (group_id);
+
+-- Bookkeeping.
+
+-- What the directory said of an entry when we last applied it, and the user that it is linked to. There is no foreign
+-- key to users on purpose: a link whose user is gone says that the user was deleted here and is not to come back.
+CREATE TABLE records (
+    source text COLLATE "C" NOT NULL,
+    external_id text COLLATE "C" NOT NULL,
+    user_id uuid NOT NULL,
+    organization_id uuid,
+    digest text COLLATE "C" NOT NULL,
+    -- One bit a column of `users` that the mapping stated, in the order of domain::field::Field::COLUMNS.
+    covered bigint NOT NULL,
+    email text COLLATE "C",
+    first_name text,
+    last_name text,
+    phone text,
+    title text,
+    kind text,
+    license text,
+    billable boolean,
+    status text NOT NULL,
+    -- Names in byte order, one a line.
+    roles text NOT NULL DEFAULT '',
+    attributes jsonb NOT NULL DEFAULT '{}',
+    absent boolean NOT NULL DEFAULT false,
+    run_id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    PRIMARY KEY (source, external_id)
+);
+CREATE UNIQUE INDEX records_user ON records (user_id);
+CREATE INDEX records_organization ON records (organization_id);
+
+CREATE TABLE runs (
+    id uuid PRIMARY KEY,
+    source text COLLATE "C" NOT NULL,
+    organization text COLLATE "C",
+    external_id text COLLATE "C",
+    organization_id uuid,
+    user_id uuid,
+    mode text NOT NULL,
+    dry_run boolean NOT NULL,
+    actor text NOT NULL,
+    state text NOT NULL CHECK (state IN ('running', 'planned', 'held', 'applied', 'rejected', 'incomplete', 'failed')),
+    first_run boolean NOT NULL DEFAULT false,
+    epoch bigint NOT NULL,
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    listing jsonb,
+    plan_hash text,
+    counts jsonb,
+    holds jsonb,
+    error jsonb,
+    answered_by text,
+    answered_at timestamptz
+);
+CREATE INDEX runs_source ON runs (source, id);
+CREATE INDEX runs_state ON runs (state) WHERE state IN ('running', 'held');
+
+-- The plan of a run; once it is applied, the history of its users.
+CREATE TABLE changes (
+    run_id uuid NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    position bigint NOT NULL,
+    action text NOT NULL CHECK (action IN ('create', 'update', 'disable', 'enable', 'delete', 'remember')),
+    reason text,
+    external_id text COLLATE "C" NOT NULL,
+    organization text COLLATE "C",
+    user_id uuid NOT NULL,
+    email text,
+    drift boolean NOT NULL DEFAULT false,
+    -- For what is not a creation: field → before, after, directory_before, drift.
+    fields jsonb,
+    -- What the directory said, field → value; null where the entry is absent.
+    entry jsonb,
+    -- For a creation: what the new user gets, where that is not all of `entry`.
+    created jsonb,
+    -- The keys of users.attributes that change.
+    attribute_patch jsonb,
+    digest text,
+    record_digest text,
+    covered bigint NOT NULL,
+    PRIMARY KEY (run_id, position)
+);
+CREATE INDEX changes_user ON changes (user_id);
+
+-- Organizations that a run found new or changed.
+CREATE TABLE run_organizations (
+    run_id uuid NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    external_id text COLLATE "C" NOT NULL,
+    organization_id uuid NOT NULL,
+    is_new boolean NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    status text NOT NULL,
+    followed boolean NOT NULL,
+    attributes jsonb NOT NULL,
+    PRIMARY KEY (run_id, external_id)
+);
+
+CREATE TABLE quarantine (
+    source text COLLATE "C" NOT NULL,
+    external_id text COLLATE "C" NOT NULL,
+    organization text COLLATE "C",
+    code text NOT NULL,
+    detail text NOT NULL,
+    first_seen_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    times bigint NOT NULL,
+    run_id uuid NOT NULL,
+    PRIMARY KEY (source, external_id)
+);
+
+CREATE TABLE audit (
+    id uuid PRIMARY KEY,
+    at timestamptz NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    source text,
+    run_id uuid,
+    user_id uuid,
+    organization_id uuid,
+    details jsonb NOT NULL
+);
+CREATE INDEX audit_user ON audit (user_id, id);
+
+CREATE TABLE outbox (
+    id uuid PRIMARY KEY,
+    created_at timestamptz NOT NULL,
+    kind text NOT NULL,
+    payload jsonb NOT NULL,
+    delivered_at timestamptz
+);
+
+CREATE TABLE leases (
+    source text COLLATE "C" PRIMARY KEY,
+    epoch bigint NOT NULL,
+    holder text NOT NULL,
+    process text NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE TABLE source_state (
+    source text COLLATE "C" PRIMARY KEY,
+    complete_at timestamptz,
+    as_of text,
+    run_id uuid
+);

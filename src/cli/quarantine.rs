@@ -1,0 +1,7 @@
+//! Being built.
+use super::context::Context;
+use super::exit::{Exit, Failure};
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+pub(super) async fn run(_: &Context<'_>, _: Arguments) -> Result<Exit, Failure> { Ok(Exit::Done) }

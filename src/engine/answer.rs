@@ -1,0 +1,106 @@
+//! The answers of an administrator to a held run: release exactly this plan, or reject it.
+
+use super::{Engine, EngineError};
+use crate::domain::id::{ExternalId, RunId, SourceName};
+use crate::domain::mapping::RolePolicy;
+use crate::domain::run::{PlanSummary, RunState, Scope};
+use crate::store::{Actor, Applied, Held, Released, RunRow, StoreError, StoreErrorKind};
+
+impl Engine {
+    /// Applies the plan of a held run, if it is the plan of this hash and still fits the table.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] where the run is not held or holds another plan; a stale plan as
+    /// [`EngineError::is_stale`].
+    pub async fn release(
+        &self,
+        run: RunId,
+        hash: &str,
+        roles: &RolePolicy,
+        actor: &Actor,
+    ) -> Result<RunRow, EngineError> {
+        let row = self.known_run(run).await?;
+        state_of(&row)?.release(run, hash)?;
+        let scope = scope_of(&row)?;
+        let plan = plan_of(&row)?;
+        let lease = self.store.take_lease(&scope.source).await?;
+        let what = Applied {
+            run,
+            scope: &scope,
+            plan: &plan,
+            lease: &lease,
+            roles,
+            actor,
+            released: Released::ByAnswer,
+        };
+        let applied = self.store.apply(&what).await;
+        let returned = self.store.release_lease(&lease).await;
+        applied?;
+        returned?;
+        self.known_run(run).await
+    }
+
+    /// Ends a held run without applying it.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] where it is not held.
+    pub async fn reject(&self, run: RunId, actor: &Actor) -> Result<RunRow, EngineError> {
+        let row = self.known_run(run).await?;
+        state_of(&row)?.reject(run)?;
+        self.store.reject_run(&row, actor).await?;
+        self.known_run(run).await
+    }
+
+    /// The run of an id.
+    pub async fn known_run(&self, run: RunId) -> Result<RunRow, EngineError> {
+        let found = self.store.run(run).await?;
+        found
+            .ok_or_else(|| EngineError::NotFound(format!("there is no run {run}; list them with `rollcall runs list`")))
+    }
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Internal,
+        format!("the row of the run has no valid {what}; was it changed by hand?"),
+    )
+}
+
+fn scope_of(row: &RunRow) -> Result<Scope, StoreError> {
+    let id = |text: &Option<String>| {
+        text.clone()
+            .map(ExternalId::parse)
+            .transpose()
+            .map_err(|_| damaged("scope"))
+    };
+    Ok(Scope {
+        source: SourceName::parse(&row.source).map_err(|_| damaged("source"))?,
+        organization: id(&row.organization)?,
+        external_id: id(&row.external_id)?,
+    })
+}
+
+fn plan_of(row: &RunRow) -> Result<PlanSummary, StoreError> {
+    let hash = row
+        .plan_hash
+        .as_deref()
+        .and_then(|h| h.parse().ok())
+        .ok_or_else(|| damaged("plan hash"))?;
+    Ok(PlanSummary {
+        hash,
+        counts: row.counts.ok_or_else(|| damaged("counts"))?,
+    })
+}
+
+fn state_of(row: &RunRow) -> Result<RunState, StoreError> {
+    let message = || row.error.as_ref().map(|e| e.message.clone()).unwrap_or_default();
+    Ok(match row.state.as_str() {
+        "running" => RunState::Running,
+        "planned" => RunState::Planned(plan_of(row)?),
+        "held" => RunState::Held(plan_of(row)?, row.holds.iter().filter_map(Held::to_hold).collect()),
+        "applied" => RunState::Applied(plan_of(row)?),
+        "rejected" => RunState::Rejected(plan_of(row)?),
+        "incomplete" => RunState::Incomplete(message()),
+        _ => RunState::Failed(message()),
+    })
+}

@@ -1,0 +1,571 @@
+//! One run from its lease to its end. A dry run is the same run, stopped at the one place where runs stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use jiff::ToSpan;
+use tokio::sync::mpsc;
+
+use super::events::{Observer, Phase, Progress};
+use super::intake::Intake;
+use super::{Engine, EngineError, Setup};
+use crate::domain::brake::{Circumstances, Hold, brake};
+use crate::domain::decide::{Case as DomainCase, Decision, Facts, Presence, decide};
+use crate::domain::entry::Received;
+use crate::domain::id::{ExternalId, RunId};
+use crate::domain::plan::{Counts, PlanHasher};
+use crate::domain::quarantine::{QuarantineCode, Quarantined};
+use crate::domain::run::{PlanSummary, Scope, Verdict, verdict};
+use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup, SourceError};
+use crate::store::{
+    Actor, Applied, Case, Comparison, LEASE_SECONDS, Lease, Listed, NewRun, PlanWriter, QUARANTINE_STORED_MAX,
+    Released, RunError, RunRow, Staged, StagedEntry,
+};
+
+/// Most entries missing from one organization's listing that are looked up one by one; what is beyond is not taken for
+/// missing by that run.
+const CONFIRMATIONS_MAX: u64 = 1_000;
+
+/// How many of them are asked for at once.
+const CONFIRMATIONS_AT_ONCE: usize = 8;
+
+/// How often a plan is decided anew where the table changed between decision and apply.
+const DECISIONS_MAX: u32 = 3;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// One organization, by its id at the directory.
+    pub organization: Option<ExternalId>,
+    /// One entry.
+    pub user: Option<ExternalId>,
+    /// Whether to stop before the first write.
+    pub dry_run: bool,
+    /// Who asks.
+    pub actor: Actor,
+}
+
+/// An entry that a run kept out: its id, its organization, and why.
+pub type Quarantine = (String, Option<ExternalId>, Quarantined);
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The run, as it is stored.
+    pub run: RunRow,
+    /// Entries kept out, at most [`QUARANTINE_STORED_MAX`].
+    pub quarantined: Vec<Quarantine>,
+    /// Entries that asked for an administrative role that the source may not grant.
+    pub refused_roles: u64,
+}
+
+/// How the work of a run ended, before it is written down.
+enum Ending {
+    Incomplete(String),
+    Stopped(&'static str, PlanSummary, Vec<Hold>),
+    Applied,
+}
+
+/// What a run found, besides its plan.
+#[derive(Default)]
+struct Findings {
+    quarantined: Vec<Quarantine>,
+    refused_roles: u64,
+}
+
+/// A plan with what the brakes need of it.
+struct Decided {
+    plan: PlanSummary,
+    by_organization: BTreeMap<Option<ExternalId>, Counts>,
+}
+
+/// One run under way.
+struct Run<'a> {
+    engine: &'a Engine,
+    setup: &'a Setup,
+    request: &'a Request,
+    scope: &'a Scope,
+    id: RunId,
+    lease: &'a Lease,
+    observer: &'a dyn Observer,
+    progress: Progress,
+    found: Findings,
+}
+
+impl Engine {
+    /// Runs a source, or one organization or entry of it, from listing to apply.
+    ///
+    /// What goes wrong after the run has begun is written down with it, and answered in the report.
+    ///
+    /// # Errors
+    /// Where no run could begin: [`EngineError::is_busy`] while another holds the source, or the database fails.
+    pub async fn sync(&self, setup: &Setup, request: &Request, observer: &dyn Observer) -> Result<Report, EngineError> {
+        let scope = Scope {
+            source: setup.name().clone(),
+            organization: request.organization.clone(),
+            external_id: request.user.clone(),
+        };
+        let lease = self.store.take_lease(&scope.source).await?;
+        let heartbeat = Heartbeat::start(self, &lease);
+        let result = self.run_under(&scope, setup, request, &lease, observer).await;
+        drop(heartbeat);
+        let returned = self.store.release_lease(&lease).await;
+        let report = result?;
+        returned?;
+        Ok(report)
+    }
+
+    async fn run_under(
+        &self,
+        scope: &Scope,
+        setup: &Setup,
+        request: &Request,
+        lease: &Lease,
+        observer: &dyn Observer,
+    ) -> Result<Report, EngineError> {
+        let organization_id = match &scope.organization {
+            Some(id) => self
+                .store
+                .known_organizations(&scope.source)
+                .await?
+                .get(id)
+                .map(|o| o.id),
+            None => None,
+        };
+        let user_id = match &scope.external_id {
+            Some(id) => self.store.find_users(id.as_str()).await?.into_iter().next(),
+            None => None,
+        };
+        let new = NewRun {
+            scope: scope.clone(),
+            organization_id,
+            user_id,
+            mode: "full".into(),
+            dry_run: request.dry_run,
+            actor: request.actor.clone(),
+        };
+        let id = self.store.start_run(&new, lease).await?;
+        let progress = Progress {
+            phase: Phase::Preparing,
+            entries: 0,
+            pages: 0,
+            changes: 0,
+        };
+        let mut run = Run {
+            engine: self,
+            setup,
+            request,
+            scope,
+            id,
+            lease,
+            observer,
+            progress,
+            found: Findings::default(),
+        };
+        match run.work().await {
+            Ok(Ending::Applied) => {}
+            Ok(Ending::Stopped(state, plan, holds)) => {
+                self.store.finish_run(id, state, Some(&plan), &holds, None).await?
+            }
+            Ok(Ending::Incomplete(reason)) => {
+                let error = RunError {
+                    code: "incomplete".into(),
+                    message: reason,
+                };
+                self.store.finish_run(id, "incomplete", None, &[], Some(&error)).await?;
+            }
+            Err(error) => {
+                self.store
+                    .finish_run(id, "failed", None, &[], Some(&error.to_run_error()))
+                    .await?
+            }
+        }
+        let Findings {
+            quarantined,
+            refused_roles,
+        } = run.found;
+        Ok(Report {
+            run: self.known_run(id).await?,
+            quarantined,
+            refused_roles,
+        })
+    }
+}
+
+impl Run<'_> {
+    fn enter(&mut self, phase: Phase) {
+        self.progress.phase = phase;
+        self.observer.progress(self.progress);
+    }
+
+    async fn work(&mut self) -> Result<Ending, EngineError> {
+        self.enter(Phase::Preparing);
+        let store = &self.engine.store;
+        let policy = self.setup.policy();
+        let mut comparison = Comparison::begin(store, self.scope, &policy).await?;
+        let mut intake = Intake::new(self.setup, self.scope, store).await?;
+        self.enter(Phase::Reading);
+        let mut listing = self.read(&mut intake, &mut comparison).await?;
+        if intake.not_followed > 0 {
+            listing.proof.push(format!(
+                "{} entries belong to organizations that are not followed",
+                intake.not_followed
+            ));
+        }
+        if comparison.has_nameless() {
+            listing
+                .proof
+                .push("some entries have no readable id, so nobody is taken for missing".into());
+        }
+        self.found.refused_roles = intake.refused_roles;
+        let listed = Listed {
+            complete: listing.complete,
+            entries: listing.entries,
+            pages: listing.pages,
+            proof: listing.proof.clone(),
+            reason: listing.reason.clone(),
+        };
+        store.set_listing(self.id, &listed).await?;
+        if !listing.complete {
+            comparison.end().await?;
+            let reason = listing.reason.unwrap_or_else(|| "the listing was not complete".into());
+            return Ok(Ending::Incomplete(reason));
+        }
+        if !comparison.has_nameless() {
+            comparison.find_absent().await?;
+            if self.scope.organization.is_some() {
+                self.confirm_absences(&mut intake, &mut comparison).await?;
+            }
+        }
+        comparison.conclude(&policy).await?;
+        let ending = self.settle(&mut comparison, &intake, listing.as_of).await;
+        comparison.end().await?;
+        ending
+    }
+
+    /// Reads the scope into the comparison.
+    async fn read(&mut self, intake: &mut Intake<'_>, comparison: &mut Comparison) -> Result<Listing, EngineError> {
+        if let Some(id) = &self.scope.external_id {
+            return self.read_one(id, intake, comparison).await;
+        }
+        let wanted = match &self.scope.organization {
+            Some(id) => ListingScope::Organization(id.clone()),
+            None => ListingScope::Source,
+        };
+        let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
+        let source = Arc::clone(&self.setup.source);
+        let reading = AbortOnDrop(tokio::spawn(async move { source.list(&wanted, sender).await }));
+        while let Some(batch) = batches.recv().await {
+            self.progress.entries += batch.entries.len() as u64;
+            self.progress.pages += batch.pages;
+            intake.batch(batch, comparison).await?;
+            self.observer.progress(self.progress);
+        }
+        Ok(reading.join(self.scope).await??)
+    }
+
+    /// Reads one entry by its id: found or not, the answer is complete.
+    async fn read_one(
+        &mut self,
+        id: &ExternalId,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<Listing, EngineError> {
+        let source = Arc::clone(&self.setup.source);
+        let wanted = id.clone();
+        let asking = AbortOnDrop(tokio::spawn(async move { source.lookup(&wanted).await }));
+        match asking.join(self.scope).await?? {
+            Lookup::Found(received) => {
+                if let Received::Entry(entry) = &*received
+                    && let Some(organization) = &entry.organization
+                    && organization.name.is_none()
+                    && !intake.covers(entry)
+                {
+                    let found = self.setup.source.find_organization(organization.id.as_str()).await?;
+                    let organizations = found.into_iter().filter(|o| o.id == organization.id).collect();
+                    intake
+                        .batch(
+                            crate::domain::entry::Batch {
+                                organizations,
+                                ..Default::default()
+                            },
+                            comparison,
+                        )
+                        .await?;
+                }
+                intake.entry(*received, comparison).await?;
+                self.progress.entries = 1;
+                Ok(Listing::complete(
+                    1,
+                    1,
+                    vec!["the directory was asked for this entry, and has it".into()],
+                    None,
+                ))
+            }
+            Lookup::NotFound if comparison.is_idle() => Err(EngineError::NotFound(format!(
+                "there is no user {id}, neither here nor in the directory of source {}; check the id",
+                self.scope.source
+            ))),
+            Lookup::NotFound => Ok(Listing::complete(
+                0,
+                1,
+                vec!["the directory was asked for this entry, and has no such one".into()],
+                None,
+            )),
+        }
+    }
+
+    /// Who is missing from one organization may have moved to another: each is asked for by its id.
+    async fn confirm_absences(
+        &mut self,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<(), EngineError> {
+        let missing = comparison.absent(CONFIRMATIONS_MAX + 1).await?;
+        if missing.is_empty() || intake.in_scope == 0 {
+            // Nobody left at all: the brake for an empty listing asks a person instead.
+            return Ok(());
+        }
+        self.enter(Phase::Confirming);
+        let source = &self.setup.source;
+        let asked = stream::iter(missing.into_iter().enumerate())
+            .map(|(at, id)| async move {
+                let answer: Result<Lookup, Option<SourceError>> = match at as u64 {
+                    n if n >= CONFIRMATIONS_MAX => Err(None),
+                    _ => source.lookup(&id).await.map_err(Some),
+                };
+                (id, answer)
+            })
+            .buffered(CONFIRMATIONS_AT_ONCE);
+        let answers: Vec<_> = asked.collect().await;
+        for (id, answer) in answers {
+            match answer {
+                Ok(Lookup::NotFound) => {}
+                Ok(Lookup::Found(received)) => {
+                    let moved_away = matches!(&*received, Received::Entry(entry) if !intake.covers(entry));
+                    if !moved_away {
+                        comparison.not_absent(&id).await?;
+                        intake.entry(*received, comparison).await?;
+                    }
+                }
+                Err(_) => {
+                    comparison.not_absent(&id).await?;
+                    let why = "the listing lacks it, and the directory could not be asked for it by its id, so it is not taken for missing; the next run asks again";
+                    let content = Staged::Bad(Quarantined::new(QuarantineCode::NotConfirmed, why));
+                    let entry = StagedEntry {
+                        id: Some(id),
+                        organization: self.scope.organization.clone(),
+                        content,
+                    };
+                    comparison.stage(entry, &self.setup.policy()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides, weighs, and applies; again where the table changed under the decision.
+    async fn settle(
+        &mut self,
+        comparison: &mut Comparison,
+        intake: &Intake<'_>,
+        as_of: Option<String>,
+    ) -> Result<Ending, EngineError> {
+        let mut attempt = 1;
+        loop {
+            self.enter(Phase::Deciding);
+            let decided = self.decide(comparison, intake).await?;
+            self.enter(Phase::Weighing);
+            let holds = self.weigh(&decided, intake.in_scope).await?;
+            match verdict(self.request.dry_run, holds.clone()) {
+                Verdict::Show => return Ok(Ending::Stopped("planned", decided.plan, holds)),
+                Verdict::Hold(holds) => return Ok(Ending::Stopped("held", decided.plan, holds)),
+                Verdict::Proceed => {}
+            }
+            self.enter(Phase::Applying);
+            match self.apply(&decided.plan, as_of.clone()).await {
+                Ok(()) => return Ok(Ending::Applied),
+                Err(e) if attempt < DECISIONS_MAX && (e.is_stale() || is_transient(&e)) => {
+                    attempt += 1;
+                    self.engine.store.forget_plan(self.id).await?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Judges every staged case in the order of the plan, and writes the plan.
+    async fn decide(&mut self, comparison: &mut Comparison, intake: &Intake<'_>) -> Result<Decided, EngineError> {
+        let setup = self.setup;
+        let policy = setup.policy();
+        let store = self.engine.store.clone();
+        let mut hasher = PlanHasher::default();
+        let mut by_organization: BTreeMap<Option<ExternalId>, Counts> = BTreeMap::new();
+        let mut counts = Counts {
+            unchanged: comparison.unchanged(),
+            ..Counts::default()
+        };
+        let mut writer = PlanWriter::new(&store, self.id);
+        self.found.quarantined.clear();
+        let administrator_remains = comparison.administrator_remains(&policy).await?;
+        let mut cases = comparison.cases(&policy);
+        while let Some(case) = cases.next().await {
+            let case = case?;
+            let holder = match case.holder {
+                Some(id) => store.holder(&self.scope.source, id, setup.mapping.roles()).await?,
+                None => None,
+            };
+            let facts = Facts {
+                holder,
+                administrator_remains,
+            };
+            match judge(&case, &facts, &policy) {
+                Decision::Unchanged => counts.unchanged += u64::from(case.content.is_some()),
+                Decision::Remember => {
+                    counts.unchanged += 1;
+                    if let (Some(Staged::Mapped(entry)), Some(record)) = (&case.content, &case.record) {
+                        hasher.add_remembered(entry.digest());
+                        writer.remember(entry, record.user, record.digest).await?;
+                    }
+                }
+                Decision::Change(change) => {
+                    hasher.add(&change);
+                    counts.add(&change);
+                    by_organization
+                        .entry(change.organization.clone())
+                        .or_default()
+                        .add(&change);
+                    let entry = match &case.content {
+                        Some(Staged::Mapped(entry)) => Some(&**entry),
+                        _ => None,
+                    };
+                    writer.change(&change, entry, &policy).await?;
+                    self.progress.changes += 1;
+                    if self.progress.changes % 1_000 == 0 {
+                        self.observer.progress(self.progress);
+                    }
+                }
+                Decision::Quarantine(why) => {
+                    counts.quarantine += 1;
+                    if self.found.quarantined.len() < QUARANTINE_STORED_MAX {
+                        self.found.quarantined.push((case.id, case.organization, why));
+                    }
+                }
+            }
+        }
+        drop(cases);
+        writer.finish(&intake.organizations()).await?;
+        Ok(Decided {
+            plan: PlanSummary {
+                hash: hasher.finish(),
+                counts,
+            },
+            by_organization,
+        })
+    }
+
+    /// What the brakes say to the plan.
+    async fn weigh(&self, decided: &Decided, entries: u64) -> Result<Vec<Hold>, EngineError> {
+        let brakes = &self.setup.brakes;
+        let store = &self.engine.store;
+        if !decided.plan.counts.has_changes() && entries > 0 {
+            return Ok(vec![]);
+        }
+        let window = i64::from(brakes.window_hours);
+        let since = store.now().checked_sub(window.hours()).unwrap_or(jiff::Timestamp::MIN);
+        let scopes = store.weigh(self.scope, &decided.by_organization, since).await?;
+        let first_run = !store.has_records(&self.scope.source).await?;
+        // One entry that is gone is not an empty directory.
+        let entries = if self.scope.external_id.is_some() {
+            entries.max(1)
+        } else {
+            entries
+        };
+        Ok(brake(brakes, Circumstances { entries, first_run }, &scopes))
+    }
+
+    async fn apply(&self, plan: &PlanSummary, as_of: Option<String>) -> Result<(), EngineError> {
+        let quarantined = &self.found.quarantined;
+        let all_known = quarantined.len() < QUARANTINE_STORED_MAX;
+        let what = Applied {
+            run: self.id,
+            scope: self.scope,
+            plan,
+            lease: self.lease,
+            roles: self.setup.mapping.roles(),
+            actor: &self.request.actor,
+            released: Released::ByRun {
+                quarantined,
+                all_known,
+                as_of,
+            },
+        };
+        Ok(self.engine.store.apply(&what).await?)
+    }
+}
+
+fn is_transient(error: &EngineError) -> bool {
+    matches!(error, EngineError::Store(e) if e.is_transient())
+}
+
+fn judge(case: &Case, facts: &Facts, policy: &crate::domain::decide::Policy<'_>) -> Decision {
+    let presence = match &case.content {
+        Some(Staged::Mapped(entry)) => Presence::Present(entry),
+        Some(Staged::Bad(why)) => Presence::Quarantined(why),
+        None => Presence::Absent,
+    };
+    decide(
+        DomainCase {
+            presence,
+            record: case.record.as_ref(),
+            user: case.user.as_ref(),
+            facts,
+        },
+        policy,
+    )
+}
+
+/// A task that ends with the run that started it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self, scope: &Scope) -> Result<T, EngineError> {
+        (&mut self.0)
+            .await
+            .map_err(|_| EngineError::Panicked(scope.source.to_string()))
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Renews a lease for as long as it lives.
+struct Heartbeat(tokio::task::JoinHandle<()>);
+
+impl Heartbeat {
+    fn start(engine: &Engine, lease: &Lease) -> Self {
+        let (store, lease) = (engine.store.clone(), lease.clone());
+        let every = std::time::Duration::from_secs(LEASE_SECONDS.unsigned_abs() / 4);
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                // A lease that was lost is refused where it matters: inside the writing transaction.
+                if let Err(error) = store.renew_lease(&lease).await
+                    && !error.is_transient()
+                {
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,630 @@
+//! Comparing a listing with what we hold. Entries that differ are staged in a temporary table; the database joins them
+//! with records and users, works out what needs more than one row, and hands the cases out as a stream.
+//!
+//! Nothing here judges. Everything lives on one connection, and is gone when that ends.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{BoxStream, StreamExt};
+use serde_json::Value as Json;
+
+use super::error::{StoreError, StoreErrorKind};
+use super::known::Known;
+use super::row::{Arg, Row, args};
+use super::sql::{Engine, statements};
+use super::users::{USER_COLUMNS, attribute_values, lines, read_user, text_value};
+use super::{Pools, Session, Store, json, postgres};
+use crate::domain::decide::Policy;
+use crate::domain::field::{Authority, Field, Value, Values};
+use crate::domain::id::{Digest, ExternalId, UserId};
+use crate::domain::mapping::Mapped;
+use crate::domain::quarantine::{QuarantineCode, Quarantined};
+use crate::domain::record::Record;
+use crate::domain::run::Scope;
+use crate::domain::text::EmailAddress;
+use crate::domain::user::User;
+
+/// How many rows are staged at once.
+const ROWS_AT_ONCE: usize = 2_000;
+
+/// How many records SQLite aggregates into one answer: a row costs more to fetch there than to read.
+const RECORDS_AT_ONCE: i64 = 20_000;
+
+/// Most rounds in which addresses are followed from holder to holder. A longer chain stays in quarantine for a run.
+const CHAIN_ROUNDS_MAX: u32 = 1_000;
+
+/// What is staged of one entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Staged {
+    /// As mapped.
+    Mapped(Box<Mapped>),
+    /// It cannot be used; it counts as present.
+    Bad(Quarantined),
+}
+
+/// One entry to be staged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StagedEntry {
+    /// Its id; `None` where the directory gave none that can be read.
+    pub id: Option<ExternalId>,
+    /// Its organization, where that is known.
+    pub organization: Option<ExternalId>,
+    /// What it says.
+    pub content: Staged,
+}
+
+/// One case, as it comes back from the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// The entry's id; `?` and a number where there was none.
+    pub id: String,
+    /// Its organization.
+    pub organization: Option<ExternalId>,
+    /// What the directory says; `None` where a complete listing lacks it.
+    pub content: Option<Staged>,
+    /// What it said last.
+    pub record: Option<Record>,
+    /// What we hold.
+    pub user: Option<User>,
+    /// The user who has the entry's address now and would still have it afterwards.
+    pub holder: Option<UserId>,
+}
+
+/// The comparison of one run.
+pub struct Comparison {
+    store: Store,
+    session: Session,
+    scope: Scope,
+    known: Known,
+    rows: Vec<Vec<Arg>>,
+    position: u64,
+    nameless: u64,
+    /// Entries that were seen unchanged, and turned out to be contested.
+    contested: u64,
+}
+
+impl std::fmt::Debug for Comparison {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Comparison")
+            .field("scope", &self.scope)
+            .field("staged", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+const STAGED_COLUMNS: usize = 10;
+const STAGED: &str =
+    "staged (position, external_id, organization, email_key, entry, digest, status, administers, code, detail)";
+const STAGED_TABLE: &str = "staged (position bigint NOT NULL, external_id text COLLATE \"C\" NOT NULL, \
+    organization text COLLATE \"C\" NOT NULL, email_key text COLLATE \"C\", entry text, digest text, status text, \
+    administers boolean, code text, detail text, absent boolean NOT NULL DEFAULT false, user_id uuid, holder_id uuid, \
+    leaving boolean NOT NULL DEFAULT false)";
+
+statements! {
+    MANY = "SELECT count(*) - count(DISTINCT external_id) FROM staged";
+    MARK_DUPLICATES = "UPDATE staged SET code = $1, detail = $2, email_key = NULL WHERE external_id IN \
+        (SELECT external_id FROM staged GROUP BY external_id HAVING count(DISTINCT coalesce(digest, code)) > 1)";
+    DROP_DUPLICATES = "DELETE FROM staged WHERE position > (SELECT min(s.position) FROM staged s WHERE s.external_id = staged.external_id)";
+    STAGE_ABSENT = "INSERT INTO staged (position, external_id, organization, absent) \
+        SELECT 0, r.external_id, coalesce(o.external_id, ''), true \
+        FROM records r JOIN unseen n ON n.digest = r.digest JOIN users u ON u.id = r.user_id AND u.status = 'active' \
+        LEFT JOIN organizations o ON o.id = r.organization_id \
+        WHERE r.source = $1 AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.external_id = r.external_id)";
+    CLAIMED_TWICE = "UPDATE staged SET code = $1, detail = $2 || email_key || $3 WHERE code IS NULL AND NOT absent AND email_key IN \
+        (SELECT email_key FROM staged WHERE code IS NULL AND NOT absent GROUP BY email_key HAVING count(*) > 1)";
+    FIND_LINKS = "UPDATE staged SET user_id = r.user_id FROM records r WHERE r.source = $1 AND r.external_id = staged.external_id";
+    FIND_HOLDERS = "UPDATE staged SET holder_id = u.id FROM users u WHERE lower(u.email) = staged.email_key \
+        AND staged.code IS NULL AND NOT staged.absent AND (staged.user_id IS NULL OR staged.user_id <> u.id)";
+    UNCHANGED_RIVALS = "SELECT s.external_id, r.external_id, r.digest, o.external_id FROM staged s \
+        JOIN records r ON r.user_id = s.holder_id AND r.source = $1 LEFT JOIN organizations o ON o.id = r.organization_id \
+        WHERE s.code IS NULL AND lower(r.email) = s.email_key AND NOT EXISTS (SELECT 1 FROM staged t WHERE t.external_id = r.external_id)";
+    MARK_CLAIMED = "UPDATE staged SET code = $2, detail = $3 || email_key || $4, holder_id = NULL WHERE external_id = $1";
+    FIND_LEAVING = "UPDATE staged SET leaving = true WHERE code IS NULL AND NOT absent AND user_id IS NOT NULL AND EXISTS \
+        (SELECT 1 FROM users u LEFT JOIN organizations o ON o.id = u.organization_id WHERE u.id = staged.user_id \
+         AND lower(u.email) <> staged.email_key AND u.kind <> 'employee' AND coalesce(o.kind, '') <> 'self')";
+    KEEP_STUCK = "UPDATE staged SET leaving = false WHERE leaving AND holder_id IS NOT NULL AND NOT EXISTS \
+        (SELECT 1 FROM staged t WHERE t.user_id = staged.holder_id AND t.leaving)";
+    FREE_ADDRESSES = "UPDATE staged SET holder_id = NULL WHERE holder_id IS NOT NULL AND EXISTS \
+        (SELECT 1 FROM staged t WHERE t.user_id = staged.holder_id AND t.leaving)";
+    ADMINISTRATOR_REMAINS = "SELECT 1 FROM memberships m JOIN groups g ON g.id = m.group_id AND g.kind = 'role' \
+        JOIN users u ON u.id = m.user_id AND u.status = 'active' WHERE lower(g.name) = $1 AND NOT EXISTS \
+        (SELECT 1 FROM staged s WHERE s.user_id = u.id AND s.code IS NULL \
+         AND (s.absent OR s.status = 'disabled' OR (m.origin = 'directory' AND NOT coalesce(s.administers, $2)))) LIMIT 1";
+}
+
+impl Comparison {
+    /// Begins a comparison: makes the temporary tables, and reads the digests of what we hold in the scope.
+    pub async fn begin(store: &Store, scope: &Scope, policy: &Policy<'_>) -> Result<Self, StoreError> {
+        let mut session = store.session().await?;
+        let mut conn = session.conn();
+        let temporary = conn.engine().temporary();
+        for table in ["staged", "unseen"] {
+            conn.execute(&format!("DROP TABLE IF EXISTS {table}"), args![]).await?;
+        }
+        let staged = match conn.engine() {
+            Engine::Postgres => STAGED_TABLE.to_owned(),
+            Engine::Sqlite => STAGED_TABLE.replace(" COLLATE \"C\"", ""),
+        };
+        conn.execute(&format!("{temporary} {staged}"), args![]).await?;
+        conn.execute(&format!("{temporary} unseen (digest text PRIMARY KEY)"), args![])
+            .await?;
+        let known = load_known(store, scope, policy).await?;
+        Ok(Self {
+            store: store.clone(),
+            session,
+            scope: scope.clone(),
+            known,
+            rows: Vec::new(),
+            position: 0,
+            nameless: 0,
+            contested: 0,
+        })
+    }
+
+    /// Whether an entry says what it said before, and its user is in step: then there is nothing to do with it.
+    pub fn is_unchanged(&mut self, digest: Digest) -> bool {
+        self.known.see(digest)
+    }
+
+    /// Whether nothing was staged, and nothing is missing.
+    pub fn is_idle(&self) -> bool {
+        self.position == 0 && self.known.unseen().next().is_none()
+    }
+
+    /// How many entries were seen unchanged and are not contested, each counted once.
+    pub fn unchanged(&self) -> u64 {
+        self.known.seen_count() - self.contested
+    }
+
+    /// Stages an entry.
+    pub async fn stage(&mut self, entry: StagedEntry, policy: &Policy<'_>) -> Result<(), StoreError> {
+        let id = match &entry.id {
+            Some(id) => id.as_str().to_owned(),
+            None => {
+                self.nameless += 1;
+                format!("?{}", self.nameless)
+            }
+        };
+        let mut row: Vec<Arg> = vec![
+            self.position.into(),
+            id.into(),
+            entry.organization.as_ref().map_or("", ExternalId::as_str).into(),
+        ];
+        match &entry.content {
+            Staged::Mapped(mapped) => {
+                let administers = mapped
+                    .values
+                    .set(&Field::Roles)
+                    .iter()
+                    .any(|r| policy.mapping.roles().administers(r));
+                row.extend([
+                    mapped.email.key().into(),
+                    json::values(mapped.values.iter()).to_string().into(),
+                    mapped.digest().into(),
+                    mapped.values.text(&Field::Status).into(),
+                    administers.into(),
+                    Arg::Text(None),
+                    Arg::Text(None),
+                ]);
+            }
+            Staged::Bad(why) => {
+                row.extend(std::iter::repeat_n(Arg::Text(None), 4));
+                row.extend([Arg::Bool(None), why.code.as_str().into(), why.detail.as_str().into()]);
+            }
+        }
+        self.position += 1;
+        self.rows.push(row);
+        if self.rows.len() >= ROWS_AT_ONCE {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        self.session
+            .conn()
+            .bulk_insert(STAGED, STAGED_COLUMNS, &self.rows)
+            .await?;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Whether some entry had no readable id: nobody knows who it was, so nobody can be shown to be missing.
+    pub fn has_nameless(&self) -> bool {
+        self.nameless > 0
+    }
+
+    /// Adds what the listing lacks. Only after a complete listing.
+    pub async fn find_absent(&mut self) -> Result<(), StoreError> {
+        self.flush().await?;
+        let unseen: Vec<Vec<Arg>> = self.known.unseen().map(|digest| vec![digest.into()]).collect();
+        let mut conn = self.session.conn();
+        conn.execute("CREATE INDEX IF NOT EXISTS staged_id ON staged (external_id)", args![])
+            .await?;
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        for portion in unseen.chunks(ROWS_AT_ONCE) {
+            conn.bulk_insert("unseen (digest)", 1, portion).await?;
+        }
+        conn.execute(STAGE_ABSENT, args![&self.scope.source]).await.map(drop)
+    }
+
+    /// Entries that the listing lacks, at most `limit`: to be looked up once more, one by one.
+    pub async fn absent(&mut self, limit: u64) -> Result<Vec<ExternalId>, StoreError> {
+        let sql = "SELECT external_id FROM staged WHERE absent ORDER BY external_id LIMIT $1";
+        let rows = self.session.conn().rows(sql, args![limit]).await?;
+        rows.into_iter().map(|mut row| parse_id(row.text()?)).collect()
+    }
+
+    /// Takes back that an entry is absent: it was found elsewhere, or could not be asked for.
+    pub async fn not_absent(&mut self, id: &ExternalId) -> Result<(), StoreError> {
+        self.session
+            .conn()
+            .execute("DELETE FROM staged WHERE absent AND external_id = $1", args![id])
+            .await
+            .map(drop)
+    }
+
+    /// Works out what needs more than one row: duplicates, addresses claimed twice, and who holds an address.
+    pub async fn conclude(&mut self, policy: &Policy<'_>) -> Result<(), StoreError> {
+        self.flush().await?;
+        let source = self.scope.source.clone();
+        let mut conn = self.session.conn();
+        conn.execute("CREATE INDEX IF NOT EXISTS staged_id ON staged (external_id)", args![])
+            .await?;
+        if conn.engine() == Engine::Postgres {
+            conn.execute("ANALYZE staged", args![]).await?;
+        }
+        let duplicates = conn.rows(MANY, args![]).await?.first_mut().map_or(Ok(0), Row::int)?;
+        if duplicates > 0 {
+            let detail = "the listing has this id more than once, with different contents; the directory has to make up its mind";
+            conn.execute(MARK_DUPLICATES, args![QuarantineCode::DuplicateId.as_str(), detail])
+                .await?;
+            conn.execute(DROP_DUPLICATES, args![]).await?;
+        }
+        conn.execute(FIND_LINKS, args![&source]).await?;
+        self.both_ways(&source).await?;
+        let mut conn = self.session.conn();
+        let claimed = QuarantineCode::AddressClaimedTwice.as_str();
+        conn.execute(CLAIMED_TWICE, args![claimed, CLAIMED_BEFORE, CLAIMED_AFTER])
+            .await?;
+        conn.execute(FIND_HOLDERS, args![]).await?;
+        self.unchanged_rivals(&source).await?;
+        if policy.authority(&Field::Email) == Authority::Directory {
+            self.free_addresses().await?;
+        }
+        Ok(())
+    }
+
+    /// An id that came both unchanged and changed is a duplicate too.
+    async fn both_ways(&mut self, source: &crate::domain::id::SourceName) -> Result<(), StoreError> {
+        let sql = "SELECT r.external_id, r.digest FROM staged s JOIN records r ON r.source = $1 AND r.external_id = s.external_id WHERE NOT s.absent";
+        let mut both = Vec::new();
+        {
+            let mut rows = self.session.conn().stream(sql, args![source]);
+            while let Some(row) = rows.next().await {
+                let mut row = row?;
+                let (id, digest) = (row.text()?, row.parsed::<Digest>()?);
+                if self.known.was_seen(digest) {
+                    both.push(id);
+                }
+            }
+        }
+        let detail =
+            "the listing has this id more than once, with different contents; the directory has to make up its mind";
+        self.contested += both.len() as u64;
+        for id in both {
+            let sql = "UPDATE staged SET code = $2, detail = $3, email_key = NULL WHERE external_id = $1";
+            self.session
+                .conn()
+                .execute(sql, args![id, QuarantineCode::DuplicateId.as_str(), detail])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// An address that a staged entry claims, and that an unchanged entry of this listing has: both are out.
+    async fn unchanged_rivals(&mut self, source: &crate::domain::id::SourceName) -> Result<(), StoreError> {
+        let rows = self.session.conn().rows(UNCHANGED_RIVALS, args![source]).await?;
+        let mut out = BTreeSet::new();
+        for mut row in rows {
+            let (claimant, holder) = (row.text()?, row.text()?);
+            let digest = row.parsed::<Digest>()?;
+            let organization = row.opt_text()?.unwrap_or_default();
+            if !self.known.was_seen(digest) {
+                continue;
+            }
+            let mut conn = self.session.conn();
+            let code = QuarantineCode::AddressClaimedTwice.as_str();
+            let row = args![&claimant, code, CLAIMED_BEFORE, CLAIMED_AFTER];
+            conn.execute(MARK_CLAIMED, row).await?;
+            if out.insert(holder.clone()) {
+                self.contested += 1;
+                let detail = format!(
+                    "another entry claims the same e-mail address as this one ({claimant}); neither is touched until the directory decides"
+                );
+                let insert =
+                    "INSERT INTO staged (position, external_id, organization, code, detail) VALUES (0, $1, $2, $3, $4)";
+                conn.execute(insert, args![holder, organization, code, detail]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Addresses whose holders move to another one in this run are free; who cannot move, stays, and so on.
+    async fn free_addresses(&mut self) -> Result<(), StoreError> {
+        let mut conn = self.session.conn();
+        let some = conn
+            .rows("SELECT 1 FROM staged WHERE holder_id IS NOT NULL LIMIT 1", args![])
+            .await?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        conn.execute("CREATE INDEX IF NOT EXISTS staged_user ON staged (user_id)", args![])
+            .await?;
+        conn.execute(FIND_LEAVING, args![]).await?;
+        for round in 0.. {
+            if conn.execute(KEEP_STUCK, args![]).await? == 0 {
+                break;
+            }
+            if round >= CHAIN_ROUNDS_MAX {
+                return Ok(());
+            }
+        }
+        conn.execute(FREE_ADDRESSES, args![]).await.map(drop)
+    }
+
+    /// Whether an active administrator is left, whatever happens to those that the run touches.
+    pub async fn administrator_remains(&mut self, policy: &Policy<'_>) -> Result<bool, StoreError> {
+        let mut conn = self.session.conn();
+        for role in &policy.mapping.roles().administrative {
+            if !conn
+                .rows(ADMINISTRATOR_REMAINS, args![role.to_lowercase(), false])
+                .await?
+                .is_empty()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Every staged case in the order of the plan: by organization, then by id, byte by byte.
+    pub fn cases<'c>(&'c mut self, policy: &Policy<'c>) -> BoxStream<'c, Result<Case, StoreError>> {
+        let sql = format!(
+            "SELECT s.external_id, s.organization, s.absent, s.entry, s.code, s.detail, s.holder_id::text, \
+             r.user_id::text, r.digest, r.covered, r.email, r.first_name, r.last_name, r.phone, r.title, r.kind, r.license, \
+             r.billable, r.status, r.roles, r.attributes::text, r.absent, ro.external_id, {USER_COLUMNS} \
+             FROM staged s LEFT JOIN records r ON r.source = $1 AND r.external_id = s.external_id \
+             LEFT JOIN organizations ro ON ro.id = r.organization_id \
+             LEFT JOIN users u ON u.id = r.user_id LEFT JOIN organizations uo ON uo.id = u.organization_id \
+             ORDER BY s.organization, s.external_id"
+        );
+        let roles = policy.mapping.roles();
+        let rows = self.session.conn().stream(&sql, args![&self.scope.source]);
+        rows.map(move |row| read_case(row?, roles)).boxed()
+    }
+
+    /// The store that it compares with.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Drops the temporary tables before the connection is used by others.
+    pub async fn end(mut self) -> Result<(), StoreError> {
+        let mut conn = self.session.conn();
+        for table in ["staged", "unseen"] {
+            conn.execute(&format!("DROP TABLE IF EXISTS {table}"), args![]).await?;
+        }
+        Ok(())
+    }
+}
+
+const CLAIMED_BEFORE: &str = "more than one entry of this listing claims ";
+const CLAIMED_AFTER: &str = "; neither is touched until the directory gives them different addresses";
+
+fn parse_id(text: String) -> Result<ExternalId, StoreError> {
+    ExternalId::parse(text).map_err(|e| {
+        StoreError::new(
+            StoreErrorKind::Internal,
+            format!("a stored external id cannot be read: {e}"),
+        )
+    })
+}
+
+fn read_case(mut row: Row, roles: &crate::domain::mapping::RolePolicy) -> Result<Case, StoreError> {
+    let r = &mut row;
+    let id = r.text()?;
+    let organization = Some(r.text()?).filter(|o| !o.is_empty()).map(parse_id).transpose()?;
+    let absent = r.flag()?;
+    let (entry, code, detail) = (r.opt_json()?, r.opt_text()?, r.opt_text()?);
+    let holder = r.opt_parsed()?;
+    let content = match (absent, code, entry) {
+        (true, ..) => None,
+        (false, Some(code), _) => {
+            let code = QuarantineCode::parse(&code).unwrap_or(QuarantineCode::Unreadable);
+            Some(Staged::Bad(Quarantined::new(code, detail.unwrap_or_default())))
+        }
+        (false, None, entry) => Some(Staged::Mapped(Box::new(mapped(
+            &id,
+            organization.clone(),
+            &entry.unwrap_or_default(),
+        )?))),
+    };
+    let record = read_record(r, &id)?;
+    let user = read_user(r, roles)?;
+    Ok(Case {
+        id,
+        organization,
+        content,
+        record,
+        user,
+        holder,
+    })
+}
+
+fn mapped(id: &str, organization: Option<ExternalId>, entry: &Json) -> Result<Mapped, StoreError> {
+    let values = json::values_from(entry);
+    let email = EmailAddress::parse(values.text(&Field::Email).unwrap_or_default()).map_err(|e| {
+        StoreError::new(
+            StoreErrorKind::Internal,
+            format!("a staged entry cannot be read back: {e}"),
+        )
+    })?;
+    Ok(Mapped {
+        id: parse_id(id.to_owned())?,
+        organization,
+        email,
+        values,
+        refused_roles: BTreeSet::new(),
+    })
+}
+
+/// Reads the record's columns; `None` where there is none.
+fn read_record(r: &mut Row, id: &str) -> Result<Option<Record>, StoreError> {
+    let Some(user) = r.opt_parsed::<UserId>()? else {
+        for _ in 0..15 {
+            r.opt_text()?;
+        }
+        return Ok(None);
+    };
+    let digest = r.parsed()?;
+    let covered = r.int()?;
+    let mut values = Vec::with_capacity(12);
+    for field in [
+        Field::Email,
+        Field::FirstName,
+        Field::LastName,
+        Field::Phone,
+        Field::Title,
+        Field::Kind,
+        Field::License,
+    ] {
+        values.push((field, text_value(r.opt_text()?)));
+    }
+    let billable = r.opt_int()?.map(|b| if b == 0 { "false" } else { "true" });
+    values.push((Field::Billable, Value::Text(billable.map(str::to_owned))));
+    values.push((Field::Status, text_value(r.opt_text()?)));
+    values.push((Field::Roles, Value::Set(lines(r.opt_text()?))));
+    let attributes = attribute_values(r.opt_json()?);
+    let absent = r.flag()?;
+    let organization = r.opt_text()?.map(parse_id).transpose()?;
+    values.push((
+        Field::Organization,
+        Value::Text(organization.as_ref().map(|o| o.as_str().to_owned())),
+    ));
+    let is_covered = |field: &Field| {
+        Field::COLUMNS
+            .iter()
+            .position(|c| c == field)
+            .is_some_and(|bit| covered & (1 << bit) != 0)
+    };
+    let values = values
+        .into_iter()
+        .filter(|(field, _)| is_covered(field))
+        .chain(attributes)
+        .collect();
+    Ok(Some(Record {
+        id: parse_id(id.to_owned())?,
+        user,
+        organization,
+        digest,
+        values: Values::new(values),
+        absent,
+    }))
+}
+
+/// The condition under which the user `u` of the record `r` is as the record says, for every field that is the
+/// directory's.
+fn clean(policy: &Policy<'_>) -> String {
+    let mut all = vec![
+        "NOT r.absent".to_owned(),
+        "u.kind <> 'employee'".to_owned(),
+        "(u.status = r.status OR (u.status = 'disabled' AND coalesce(u.disabled_by, 'admin') <> 'directory'))"
+            .to_owned(),
+    ];
+    for field in policy
+        .mapping
+        .fields()
+        .filter(|f| policy.authority(f) == Authority::Directory)
+    {
+        all.push(match &field {
+            Field::Status => continue,
+            Field::Email => "u.email = r.email".to_owned(),
+            Field::Organization => "u.organization_id IS NOT DISTINCT FROM r.organization_id".to_owned(),
+            Field::Billable => "u.billable IS NOT DISTINCT FROM r.billable".to_owned(),
+            Field::Roles => "coalesce((SELECT string_agg(g.name, '\n' ORDER BY g.name) FROM memberships m \
+                JOIN groups g ON g.id = m.group_id WHERE m.user_id = u.id AND g.kind = 'role' AND m.origin = 'directory'), '') = r.roles"
+                .to_owned(),
+            Field::Attribute(name) => format!("coalesce(u.attributes ->> '{name}', '') = coalesce(r.attributes ->> '{name}', '')"),
+            column => format!("coalesce(u.{column}, '') = coalesce(r.{column}, '')"),
+        });
+    }
+    all.join(" AND ")
+}
+
+async fn load_known(store: &Store, scope: &Scope, policy: &Policy<'_>) -> Result<Known, StoreError> {
+    // Source names have letters, digits, `-` and `_` alone; ids travel as quoted text.
+    let mut within = format!("r.source = '{}'", scope.source);
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    match (&scope.external_id, &scope.organization) {
+        (Some(id), _) => within.push_str(&format!(" AND r.external_id = {}", quoted(id.as_str()))),
+        (None, Some(organization)) => within.push_str(&format!(
+            " AND r.organization_id = (SELECT id FROM organizations WHERE source = '{}' AND external_id = {})",
+            scope.source,
+            quoted(organization.as_str())
+        )),
+        (None, None) => within.push_str(
+            " AND (r.organization_id IS NULL OR r.organization_id IN (SELECT id FROM organizations WHERE followed))",
+        ),
+    }
+    // A link whose user is gone is in step: the user was deleted here, and is not to come back.
+    let state = format!(
+        "CASE WHEN u.id IS NULL OR ({}) THEN 'c' WHEN r.absent AND u.status <> 'active' THEN 'a' ELSE 'd' END",
+        clean(policy)
+    );
+    let from = "FROM records r LEFT JOIN users u ON u.id = r.user_id";
+    let (mut clean, mut doubtful) = (Vec::new(), Vec::new());
+    let mut take = |digest: &[u8], state: u8| {
+        let digest = std::str::from_utf8(digest)
+            .ok()
+            .and_then(|text| text.parse::<Digest>().ok());
+        match (digest, state) {
+            (Some(d), b'c') => clean.push(d.0),
+            (Some(d), b'd') => doubtful.push(d.0),
+            // Absent already, and disabled for it: there is nothing left to do about it.
+            _ => {}
+        }
+    };
+    match &store.pools {
+        Pools::Postgres(pool) => {
+            let query = format!("SELECT r.digest || {state} {from} WHERE {within}");
+            postgres::copy_out(pool, &query, |line| {
+                if let Some((state, digest)) = line.split_last() {
+                    take(digest, *state);
+                }
+            })
+            .await?;
+        }
+        Pools::Sqlite(_) => {
+            let last = store
+                .row("SELECT coalesce(max(rowid), 0) FROM records", args![])
+                .await?
+                .map_or(Ok(0), |mut r| r.int())?;
+            for from_row in (0..=last).step_by(usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX)) {
+                let sql = format!(
+                    "SELECT coalesce(group_concat(r.digest || {state}, ''), '') {from} WHERE {within} AND r.rowid > $1 AND r.rowid <= $2"
+                );
+                let Some(mut row) = store.row(&sql, args![from_row, from_row + RECORDS_AT_ONCE]).await? else {
+                    continue;
+                };
+                for one in row.text()?.as_bytes().chunks_exact(33) {
+                    take(&one[..32], one[32]);
+                }
+            }
+        }
+    }
+    Ok(Known::new(clean, doubtful))
+}

@@ -1,0 +1,382 @@
+//! The stored plan of a run: written while it is decided, read back to be shown, weighed and applied.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::error::{StoreError, StoreErrorKind};
+use super::organizations::OrganizationChange;
+use super::row::{Arg, Row, args};
+use super::sql::statements;
+use super::{Store, Tx, json};
+use crate::domain::brake::Weighed;
+use crate::domain::decide::Policy;
+use crate::domain::field::{Authority, Field, Value};
+use crate::domain::id::{Digest, ExternalId, RunId, SourceName, UserId};
+use crate::domain::mapping::Mapped;
+use crate::domain::plan::{Action, Change, Counts, FieldChange, Reason};
+use crate::domain::run::Scope;
+
+/// Most quarantined entries of a run that are kept with their reasons; the rest are counted.
+pub const QUARANTINE_STORED_MAX: usize = 10_000;
+
+/// How many rows of a plan are written at once.
+const ROWS_AT_ONCE: usize = 2_000;
+
+const CHANGES: &str = "changes (run_id, position, action, reason, external_id, organization, user_id, email, drift, \
+    fields, entry, created, attribute_patch, digest, record_digest, covered)";
+const CHANGE_COLUMNS: usize = 16;
+
+statements! {
+    INSERT_ORGANIZATION = "INSERT INTO run_organizations (run_id, external_id, organization_id, is_new, name, kind, status, \
+        followed, attributes) VALUES ($1::uuid, $2, $3::uuid, $4, $5, $6, $7, $8, $9::jsonb)";
+    READ_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
+        c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM changes c JOIN runs r ON r.id = c.run_id \
+        LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
+        WHERE c.run_id = $1::uuid AND c.action <> 'remember' AND c.position > $2 ORDER BY c.position LIMIT $3";
+    USER_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
+        c.fields::text, coalesce(c.created, c.entry)::text, r.source, r.id::text, r.finished_at::text, r.answered_at::text, r.actor \
+        FROM changes c JOIN runs r ON r.id = c.run_id \
+        LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
+        WHERE c.user_id = $1::uuid AND r.state = 'applied' AND c.action <> 'remember' ORDER BY r.id DESC LIMIT $2";
+    BASES = "SELECT o.external_id, count(*) FROM records r JOIN users u ON u.id = r.user_id AND u.status = 'active' \
+        LEFT JOIN organizations o ON o.id = r.organization_id \
+        WHERE r.source = $1 AND (($2::text IS NULL AND coalesce(o.followed, $4)) OR o.external_id = $2) \
+        AND ($3::text IS NULL OR r.external_id = $3) GROUP BY o.external_id";
+    EARLIER = "SELECT c.organization, c.action, CASE WHEN c.fields -> 'email' IS NOT NULL THEN 1 ELSE 0 END, \
+        CASE WHEN c.fields -> 'roles' IS NOT NULL THEN 1 ELSE 0 END, count(*) \
+        FROM runs r JOIN changes c ON c.run_id = r.id \
+        WHERE r.source = $1 AND r.state = 'applied' AND r.answered_by IS NULL AND NOT r.first_run \
+        AND r.finished_at > $2::timestamptz AND c.action <> 'remember' AND ($3::text IS NULL OR c.organization = $3) \
+        GROUP BY 1, 2, 3, 4";
+    HAS_RECORDS = "SELECT 1 FROM records WHERE source = $1 LIMIT 1";
+}
+
+/// Writes a plan, row by row, in the order in which it is decided.
+///
+/// On SQLite each portion is a transaction of its own, so that the write lock is never held while the directory is
+/// compared. A plan that is cut off belongs to a run that never reaches a state in which it could be applied.
+#[derive(Debug)]
+pub struct PlanWriter {
+    store: Store,
+    run: RunId,
+    position: u64,
+    rows: Vec<Vec<Arg>>,
+}
+
+impl PlanWriter {
+    /// A writer for the plan of `run`.
+    pub fn new(store: &Store, run: RunId) -> Self {
+        Self {
+            store: store.clone(),
+            run,
+            position: 0,
+            rows: Vec::with_capacity(ROWS_AT_ONCE),
+        }
+    }
+
+    /// Adds a change, with what the directory says of the entry.
+    pub async fn change(
+        &mut self,
+        change: &Change,
+        entry: Option<&Mapped>,
+        policy: &Policy<'_>,
+    ) -> Result<(), StoreError> {
+        let is_new = change.action == Action::Create;
+        let created = match entry {
+            Some(e) if is_new => created(e, policy),
+            _ => None,
+        };
+        let user = change.user.unwrap_or_else(|| UserId(self.store.new_id()));
+        let row = vec![
+            change.action.as_str().into(),
+            change.reason.as_str().into(),
+            (&change.external_id).into(),
+            change.organization.as_ref().map(ExternalId::as_str).into(),
+            user.into(),
+            change.email.as_str().into(),
+            change.has_drift().into(),
+            (!is_new).then(|| json::fields(change).to_string()).into(),
+            entry.map(|e| json::values(e.values.iter()).to_string()).into(),
+            created.into(),
+            json::attribute_patch(change)
+                .filter(|_| !is_new)
+                .map(|p| p.to_string())
+                .into(),
+            json::digest(change.digest).into(),
+            json::digest(change.record_digest).into(),
+            entry.map_or(0, |e| json::covered(&e.values)).into(),
+        ];
+        self.push(row).await
+    }
+
+    /// Adds an entry whose user stays as it is, and whose record is to be brought up to date.
+    pub async fn remember(&mut self, entry: &Mapped, user: UserId, record: Digest) -> Result<(), StoreError> {
+        let none: Arg = Arg::Text(None);
+        let row = vec![
+            "remember".into(),
+            none.clone(),
+            (&entry.id).into(),
+            entry.organization.as_ref().map(ExternalId::as_str).into(),
+            user.into(),
+            entry.email.as_str().into(),
+            false.into(),
+            none.clone(),
+            json::values(entry.values.iter()).to_string().into(),
+            none.clone(),
+            none,
+            entry.digest().into(),
+            record.into(),
+            json::covered(&entry.values).into(),
+        ];
+        self.push(row).await
+    }
+
+    async fn push(&mut self, rest: Vec<Arg>) -> Result<(), StoreError> {
+        let mut row: Vec<Arg> = vec![self.run.into(), self.position.into()];
+        row.extend(rest);
+        self.rows.push(row);
+        self.position += 1;
+        if self.rows.len() >= ROWS_AT_ONCE {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.begin().await?;
+        tx.conn().bulk_insert(CHANGES, CHANGE_COLUMNS, &self.rows).await?;
+        self.rows.clear();
+        tx.commit().await
+    }
+
+    /// Writes what is left, and the organizations that the run found.
+    pub async fn finish(mut self, organizations: &[OrganizationChange]) -> Result<(), StoreError> {
+        self.flush().await?;
+        if organizations.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.begin().await?;
+        for o in organizations {
+            let status = if o.closed { "closed" } else { "active" };
+            let row = args![
+                self.run,
+                &o.external_id,
+                o.id,
+                o.is_new,
+                &o.name,
+                &o.kind,
+                status,
+                o.followed,
+                o.attributes.to_string()
+            ];
+            tx.execute(INSERT_ORGANIZATION, row).await?;
+        }
+        tx.commit().await
+    }
+}
+
+/// What a new user gets, where that is less than what the directory says.
+fn created(entry: &Mapped, policy: &Policy<'_>) -> Option<String> {
+    let given = |field: &Field| policy.authority(field) != Authority::Local;
+    if entry.values.iter().all(|(field, _)| given(field)) {
+        return None;
+    }
+    Some(json::values(entry.values.iter().filter(|(field, _)| given(field))).to_string())
+}
+
+/// A change read back from a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredChange {
+    /// Its place in the plan; the next page begins after it.
+    pub position: u64,
+    /// The change. For a creation `user` is the id that the new user gets.
+    pub change: Change,
+    /// What the organization is called here, where it is here already.
+    pub organization_name: Option<String>,
+}
+
+/// A change that was applied to one user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppliedChange {
+    /// What changed.
+    pub change: StoredChange,
+    /// In which run.
+    pub run: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// Who asked for the run.
+    pub actor: String,
+}
+
+fn read(r: &mut Row) -> Result<StoredChange, StoreError> {
+    let wrong = |what: &str| {
+        StoreError::new(
+            StoreErrorKind::Internal,
+            format!("a stored plan has no valid {what}; was it changed by hand?"),
+        )
+    };
+    let position = r.count()?;
+    let action = Action::parse(&r.text()?).ok_or_else(|| wrong("action"))?;
+    let reason = r
+        .opt_text()?
+        .and_then(|w| Reason::parse(&w))
+        .ok_or_else(|| wrong("reason"))?;
+    let external_id = ExternalId::parse(r.text()?).map_err(|_| wrong("external id"))?;
+    let organization = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
+    let organization_name = r.opt_text()?;
+    let user = Some(r.parsed()?);
+    let email = r.text()?;
+    let (fields, created) = (r.opt_json()?, r.opt_json()?);
+    let source = SourceName::parse(&r.text()?).map_err(|_| wrong("source"))?;
+    let fields = match (fields, created) {
+        (Some(fields), _) => json::fields_from(&fields),
+        (None, created) => created_fields(&created.unwrap_or_default()),
+    };
+    let change = Change {
+        action,
+        reason,
+        source,
+        external_id,
+        organization,
+        user,
+        email,
+        fields,
+        digest: None,
+        record_digest: None,
+    };
+    Ok(StoredChange {
+        position,
+        change,
+        organization_name,
+    })
+}
+
+fn created_fields(json: &Json) -> Vec<(Field, FieldChange)> {
+    let step = |after: &Value| FieldChange {
+        before: Value::Text(None),
+        after: after.clone(),
+        directory_before: None,
+        drift: false,
+    };
+    json::values_from(json)
+        .iter()
+        .map(|(field, after)| (field.clone(), step(after)))
+        .collect()
+}
+
+impl Store {
+    /// Changes of a run after `position`, in the order of the plan: organizations together, then external ids.
+    pub async fn changes(&self, run: RunId, after: Option<u64>, limit: u64) -> Result<Vec<StoredChange>, StoreError> {
+        let after = after.map_or(-1, |a| i64::try_from(a).unwrap_or(i64::MAX));
+        let rows = self.rows(READ_CHANGES, args![run, after, limit]).await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
+    /// What runs did to one user, newest first.
+    pub async fn user_changes(&self, user: UserId, limit: u64) -> Result<Vec<AppliedChange>, StoreError> {
+        let rows = self.rows(USER_CHANGES, args![user, limit]).await?;
+        rows.into_iter()
+            .map(|mut r| {
+                let change = read(&mut r)?;
+                let run = r.parsed()?;
+                let (finished, answered) = (r.opt_time()?, r.opt_time()?);
+                let at = answered.or(finished).unwrap_or(Timestamp::UNIX_EPOCH);
+                Ok(AppliedChange {
+                    change,
+                    run,
+                    at,
+                    actor: r.text()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether the source has any record yet.
+    pub async fn has_records(&self, source: &SourceName) -> Result<bool, StoreError> {
+        Ok(self.row(HAS_RECORDS, args![source]).await?.is_some())
+    }
+
+    /// What the brakes weigh `now` against: active users of the scope, and what runs since `since` did by themselves.
+    /// The scope as a whole comes first, then its organizations in the order of their ids.
+    pub async fn weigh(
+        &self,
+        scope: &Scope,
+        now: &BTreeMap<Option<ExternalId>, Counts>,
+        since: Timestamp,
+    ) -> Result<Vec<Weighed>, StoreError> {
+        let organization = scope.organization.as_ref().map(|o| o.as_str().to_owned());
+        let external_id = scope.external_id.as_ref().map(|i| i.as_str().to_owned());
+        let mut scopes: BTreeMap<Option<ExternalId>, Weighed> = BTreeMap::new();
+        let mut whole = Weighed::default();
+        for (key, counts) in now {
+            add(&mut whole.now, counts);
+            entry(&mut scopes, key).now = *counts;
+        }
+        for mut r in self
+            .rows(BASES, args![&scope.source, organization.clone(), external_id, true])
+            .await?
+        {
+            let key = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
+            let base = r.count()?;
+            whole.base += base;
+            entry(&mut scopes, &key).base = base;
+        }
+        for mut r in self.rows(EARLIER, args![&scope.source, since, organization]).await? {
+            let key = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
+            let counts = earlier(&mut r)?;
+            add(&mut whole.earlier, &counts);
+            add(&mut entry(&mut scopes, &key).earlier, &counts);
+        }
+        // Users without an organization are weighed in the run as a whole; organizations that nothing happens to, not.
+        let organizations = scopes
+            .into_values()
+            .filter(|w| w.organization.is_some() && w.now.has_changes());
+        Ok(std::iter::once(whole).chain(organizations).collect())
+    }
+}
+
+fn entry<'m>(scopes: &'m mut BTreeMap<Option<ExternalId>, Weighed>, key: &Option<ExternalId>) -> &'m mut Weighed {
+    scopes.entry(key.clone()).or_insert_with(|| Weighed {
+        organization: key.clone(),
+        ..Weighed::default()
+    })
+}
+
+fn earlier(r: &mut Row) -> Result<Counts, StoreError> {
+    let action = r.text()?;
+    let (email, roles, n) = (r.flag()?, r.flag()?, r.count()?);
+    let of = |word: &str| if action == word { n } else { 0 };
+    Ok(Counts {
+        create: of("create"),
+        disable: of("disable"),
+        delete: of("delete"),
+        email_change: if email { n } else { 0 },
+        role_change: if roles { n } else { 0 },
+        ..Counts::default()
+    })
+}
+
+fn add(sum: &mut Counts, more: &Counts) {
+    sum.create += more.create;
+    sum.update += more.update;
+    sum.disable += more.disable;
+    sum.enable += more.enable;
+    sum.delete += more.delete;
+    sum.email_change += more.email_change;
+    sum.role_change += more.role_change;
+}
+
+/// Whether the plan of `run` moves more than one address, so that two users may swap theirs.
+pub(super) async fn moves_addresses(tx: &mut Tx, run: RunId) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM changes WHERE run_id = $1::uuid AND fields -> 'email' IS NOT NULL";
+    Ok(match tx.row(sql, args![run]).await? {
+        Some(mut row) => row.count()? > 1,
+        None => false,
+    })
+}

@@ -1,0 +1,135 @@
+//! What is particular to PostgreSQL: connecting, binding, reading, and COPY.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, StreamExt};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolCopyExt as _, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Column, PgConnection, Row as _, TypeInfo, ValueRef};
+
+use super::error::{StoreError, StoreErrorKind};
+use super::row::{Arg, Cell, Row};
+
+/// How long a connection may take to be had.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Connects to `url`. Times are spoken in UTC, whatever the server's zone.
+pub(super) async fn open(url: &str, password: Option<&str>, connections: u32) -> Result<PgPool, StoreError> {
+    let mut options = PgConnectOptions::from_str(url)
+        .map_err(|e| {
+            StoreError::new(
+                StoreErrorKind::Configuration,
+                format!("database.url is no PostgreSQL URL ({e}); write postgres://user@host/database"),
+            )
+        })?
+        .application_name("rollcall")
+        .options([
+            ("timezone", "UTC"),
+            ("lock_timeout", "60s"),
+            ("idle_in_transaction_session_timeout", "15min"),
+        ]);
+    if let Some(password) = password {
+        options = options.password(password);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(connections.max(3))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await;
+    Ok(pool?)
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind<'q>(sql: String, args: &[Arg]) -> Query<'q> {
+    args.iter()
+        .fold(sqlx::query(AssertSqlSafe(sql)), |query, arg| match arg {
+            Arg::Text(v) => query.bind(v.clone()),
+            Arg::Int(v) => query.bind(*v),
+            Arg::Bool(v) => query.bind(*v),
+        })
+}
+
+pub(super) async fn execute(on: &mut PgConnection, sql: String, args: &[Arg]) -> Result<u64, StoreError> {
+    Ok(bind(sql, args).execute(on).await?.rows_affected())
+}
+
+pub(super) fn stream<'c>(
+    on: &'c mut PgConnection,
+    sql: String,
+    args: &[Arg],
+) -> BoxStream<'c, Result<Row, StoreError>> {
+    bind(sql, args).fetch(on).map(|row| read(&row?)).boxed()
+}
+
+fn read(row: &PgRow) -> Result<Row, StoreError> {
+    let mut cells = Vec::with_capacity(row.len());
+    for column in row.columns() {
+        let at = column.ordinal();
+        cells.push(match column.type_info().name() {
+            _ if row.try_get_raw(at)?.is_null() => Cell::Null,
+            "INT8" => Cell::Int(row.try_get(at)?),
+            "INT4" => Cell::Int(row.try_get::<i32, _>(at)?.into()),
+            "BOOL" => Cell::Int(row.try_get::<bool, _>(at)?.into()),
+            _ => Cell::Text(row.try_get(at)?),
+        });
+    }
+    Ok(Row::new(cells))
+}
+
+/// Inserts rows by COPY in text format; `into` is `table (column, …)`.
+pub(super) async fn bulk_insert(on: &mut PgConnection, into: &str, rows: &[Vec<Arg>]) -> Result<(), StoreError> {
+    let mut copy = on.copy_in_raw(&format!("COPY {into} FROM STDIN")).await?;
+    let mut buffer = Vec::with_capacity(128 * 1024);
+    for row in rows {
+        for (at, arg) in row.iter().enumerate() {
+            if at > 0 {
+                buffer.push(b'\t');
+            }
+            copy_field(&mut buffer, arg);
+        }
+        buffer.push(b'\n');
+        if buffer.len() > 100 * 1024 {
+            copy.send(std::mem::take(&mut buffer)).await?;
+        }
+    }
+    copy.send(buffer).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+/// One field of COPY's text format (PostgreSQL documentation, COPY, "Text Format").
+fn copy_field(out: &mut Vec<u8>, arg: &Arg) {
+    match arg {
+        Arg::Text(Some(text)) => {
+            for byte in text.bytes() {
+                match byte {
+                    b'\\' => out.extend_from_slice(b"\\\\"),
+                    b'\t' => out.extend_from_slice(b"\\t"),
+                    b'\n' => out.extend_from_slice(b"\\n"),
+                    b'\r' => out.extend_from_slice(b"\\r"),
+                    other => out.push(other),
+                }
+            }
+        }
+        Arg::Int(Some(number)) => out.extend_from_slice(number.to_string().as_bytes()),
+        Arg::Bool(Some(truth)) => out.push(if *truth { b't' } else { b'f' }),
+        _ => out.extend_from_slice(b"\\N"),
+    }
+}
+
+/// Streams the answer of `query` by COPY, line by line in its text format. The query takes no parameters.
+pub(super) async fn copy_out(pool: &PgPool, query: &str, mut line: impl FnMut(&[u8])) -> Result<(), StoreError> {
+    let mut chunks = pool.copy_out_raw(&format!("COPY ({query}) TO STDOUT")).await?;
+    let mut rest: Vec<u8> = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        rest.extend_from_slice(&chunk?);
+        let mut from = 0;
+        while let Some(end) = rest[from..].iter().position(|b| *b == b'\n') {
+            line(&rest[from..from + end]);
+            from += end + 1;
+        }
+        rest.drain(..from);
+    }
+    Ok(())
+}

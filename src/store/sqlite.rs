@@ -1,0 +1,116 @@
+//! What is particular to SQLite: opening a file safely, binding, reading, and bulk inserts.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, StreamExt};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Column, Row as _, SqliteConnection, TypeInfo, ValueRef};
+
+use super::error::{StoreError, StoreErrorKind};
+use super::row::{Arg, Cell, Row};
+
+/// How long a statement waits for another writer (a backup, the command line) before it gives up.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most parameters of one statement: SQLite's default limit is 32,766; a statement of some 500 rows is fastest.
+const PARAMETERS_MAX: usize = 8_000;
+
+/// Opens the file of `url`, making it where it is missing, readable by its owner alone: it holds personal data.
+pub(super) async fn open(url: &str, connections: u32) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|e| {
+            StoreError::new(
+                StoreErrorKind::Configuration,
+                format!("database.url `{url}` is no SQLite URL ({e}); write sqlite:///absolute/path.db"),
+            )
+        })?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A commit that we reported must survive a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("temp_store", "FILE")
+        .pragma("cache_size", "-16000");
+    create_private(options.get_filename())?;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections.max(3))
+        .min_connections(0)
+        .connect_with(options)
+        .await;
+    Ok(pool?)
+}
+
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if path.exists() {
+        return Ok(());
+    }
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop).map_err(|e| {
+        StoreError::new(
+            StoreErrorKind::Storage,
+            format!("the database file {} cannot be made ({e}); check that its directory exists and may be written by this user", path.display()),
+        )
+    })
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn bind<'q>(sql: String, args: &[Arg]) -> Query<'q> {
+    args.iter()
+        .fold(sqlx::query(AssertSqlSafe(sql)), |query, arg| match arg {
+            Arg::Text(v) => query.bind(v.clone()),
+            Arg::Int(v) => query.bind(*v),
+            Arg::Bool(v) => query.bind(*v),
+        })
+}
+
+pub(super) async fn execute(on: &mut SqliteConnection, sql: String, args: &[Arg]) -> Result<u64, StoreError> {
+    Ok(bind(sql, args).execute(on).await?.rows_affected())
+}
+
+pub(super) fn stream<'c>(
+    on: &'c mut SqliteConnection,
+    sql: String,
+    args: &[Arg],
+) -> BoxStream<'c, Result<Row, StoreError>> {
+    bind(sql, args).fetch(on).map(|row| read(&row?)).boxed()
+}
+
+fn read(row: &SqliteRow) -> Result<Row, StoreError> {
+    let mut cells = Vec::with_capacity(row.len());
+    for column in row.columns() {
+        let at = column.ordinal();
+        let raw = row.try_get_raw(at)?;
+        let kind = raw.type_info().name().to_owned();
+        cells.push(match kind.as_str() {
+            _ if raw.is_null() => Cell::Null,
+            "INTEGER" | "BOOLEAN" => Cell::Int(row.try_get_unchecked(at)?),
+            _ => Cell::Text(row.try_get_unchecked(at)?),
+        });
+    }
+    Ok(Row::new(cells))
+}
+
+/// Inserts rows in statements of some hundred; `into` is `table (column, …)`.
+pub(super) async fn bulk_insert(
+    on: &mut SqliteConnection,
+    into: &str,
+    columns: usize,
+    rows: &[Vec<Arg>],
+) -> Result<(), StoreError> {
+    for chunk in rows.chunks((PARAMETERS_MAX / columns).max(1)) {
+        let one = format!("({})", vec!["?"; columns].join(","));
+        let sql = format!(
+            "INSERT INTO {into} VALUES {}",
+            vec![one.as_str(); chunk.len()].join(",")
+        );
+        let args: Vec<Arg> = chunk.iter().flatten().cloned().collect();
+        execute(on, sql, &args).await?;
+    }
+    Ok(())
+}

@@ -12,9 +12,7 @@ use rollcall::sources::ldap::{Ldap, Settings};
 use rollcall::sources::{ListingScope, Source, SourceErrorKind};
 use tokio::sync::mpsc;
 
-use super::raw_directory::{
-    BIND, EXTENDED, RawDirectory, SEARCH, done, entry, message, person, reference, result, tlv,
-};
+use super::raw_directory::{BIND, EXTENDED, RawDirectory, done, entry, message, person, reference, result, tlv};
 use super::{bind, failure, id, list, try_list};
 
 #[tokio::test]

@@ -89,6 +89,34 @@ async fn each_form_of_organization_is_read_found_and_listed_alone() {
 }
 
 #[tokio::test]
+async fn groups_of_the_entry_count_anywhere_where_no_base_is_given() {
+    let slapd = Slapd::start();
+    let anywhere = Organization::MemberOf {
+        attribute: "memberOf".into(),
+        base_dn: String::new(),
+    };
+    let with = Settings {
+        organization: anywhere,
+        ..settings(slapd.url())
+    };
+    let firm = id(&format!("cn=crane works,{FIRMS}"));
+    let one = try_list(with.clone(), ListingScope::Organization(firm))
+        .await
+        .expect("readable");
+    assert_eq!(one.ids(), ["eokafor", "fsilva"]);
+    let source = Ldap::new(with).expect("settings");
+    assert!(
+        source
+            .find_organization("Crane Works")
+            .await
+            .expect("readable")
+            .is_empty(),
+        "below the people's base"
+    );
+    assert!(source.probe().await.iter().all(|step| step.outcome.is_ok()));
+}
+
+#[tokio::test]
 async fn groups_are_listed_even_without_people_here() {
     let slapd = Slapd::start();
     slapd.load(&format!(

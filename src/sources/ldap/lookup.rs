@@ -165,6 +165,7 @@ impl Ldap {
                 .await?
             }
             Organization::MemberOf { base_dn, .. } => {
+                let base_dn = if base_dn.is_empty() { &settings.base_dn } else { base_dn };
                 self.find_entries(base_dn, wanted, ANY, &format!("(cn={escaped})"), Naming::Cn)
                     .await?
             }

@@ -74,7 +74,9 @@ impl Ldap {
                 check_attribute("organization.member", member)?;
             }
             Organization::MemberOf { attribute, base_dn } => {
-                checked_base("organization.base_dn", base_dn)?;
+                if !base_dn.is_empty() {
+                    checked_base("organization.base_dn", base_dn)?;
+                }
                 check_attribute("organization.attribute", attribute)?;
                 stated_by = Some(attribute.as_str());
             }

@@ -67,6 +67,7 @@ impl Ldap {
         )?;
         if let Organization::Group { base_dn, .. } | Organization::MemberOf { base_dn, .. } =
             &self.settings.organization
+            && !base_dn.is_empty()
         {
             told(
                 steps,

@@ -101,7 +101,8 @@ pub enum Organization {
     MemberOf {
         /// The attribute that lists the DNs of the groups: `memberOf`.
         attribute: String,
-        /// Groups elsewhere are no organizations.
+        /// Groups elsewhere are no organizations; empty for groups anywhere, which are then found by name below the
+        /// base of the source.
         base_dn: String,
     },
 }

@@ -3,5 +3,6 @@
 pub(crate) mod certificates;
 pub(crate) mod database;
 pub(crate) mod postgres;
+pub(crate) mod program;
 pub(crate) mod raw_server;
 pub(crate) mod slapd;

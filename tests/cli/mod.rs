@@ -1,0 +1,4 @@
+//! The commands from outside: the real binary as a process.
+
+mod commands;
+mod users;

@@ -9,3 +9,4 @@ mod directory;
 mod file_source;
 mod ldap_source;
 mod store;
+mod tidy;

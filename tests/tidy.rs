@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use code::Code;
 
-/// Longest file in `src`, in lines.
+/// Longest file in `src`, in lines. Files that hold tests alone are not read as a whole, and may be longer.
 const FILE_LINES_MAX: usize = 500;
 
 /// Longest function in `src`, in lines from `fn` to its closing brace.
@@ -18,7 +18,6 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Files that are longer today. The number is a ceiling: it may be lowered, and the line goes when the file is short
 /// enough. No file is added.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("src/domain/decide_tests.rs", 520),
     ("src/domain/mapping.rs", 660),
     ("src/sources/connex/client.rs", 520),
     ("src/store/users.rs", 575),
@@ -114,6 +113,9 @@ fn no_short_cuts() {
 #[test]
 fn files_fit_a_head() {
     every_file(|path, code| {
+        if is_tests(path) {
+            return vec![];
+        }
         let ceiling = LONG_FILES.iter().find(|(known, _)| *known == path);
         let limit = ceiling.map_or(FILE_LINES_MAX, |(_, lines)| *lines);
         rules::too_long("the file", code.lines(), limit, ceiling.map(|_| FILE_LINES_MAX))

@@ -1,6 +1,7 @@
 //! The command line and the composition root: it reads the clock, the environment and the configuration, builds what
 //! the configuration names, and prints. Nothing else imports it, and nothing of the judgement happens here.
 
+mod cells;
 mod changes_view;
 mod check;
 mod completion;

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod comparison;
 mod error;
+mod inspect;
 mod json;
 mod known;
 mod lease;
@@ -168,6 +169,7 @@ impl Store {
             apply::ALL,
             audit::ALL,
             comparison::ALL,
+            inspect::ALL,
             lease::ALL,
             organizations::ALL,
             plan::ALL,

@@ -1,8 +1,10 @@
 //! The `ldap` source against a real slapd, and against sockets that play a server which slapd will not be.
 
+mod active_directory;
 mod errors;
 mod faults;
 mod listings;
+mod organizations;
 mod raw_directory;
 
 use std::sync::Arc;

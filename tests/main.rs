@@ -7,5 +7,6 @@ mod config;
 mod connex_source;
 mod directory;
 mod file_source;
+mod kill;
 mod ldap_source;
 mod store;

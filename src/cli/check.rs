@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     connect: bool,
 }
 
+/// The sign of a step that is neither good nor bad.
+const NEITHER: &str = "-";
+
 /// One step.
 struct Line {
     what: String,
@@ -64,7 +67,7 @@ impl Report {
 
     fn render(&self, terminal: &Terminal) -> String {
         let signs = terminal.signs;
-        let sign_width = [signs.yes, signs.no, signs.dot]
+        let sign_width = [signs.yes, signs.no, NEITHER]
             .map(|s| s.chars().count())
             .into_iter()
             .max()
@@ -76,7 +79,7 @@ impl Report {
             let (style, sign, text) = match &line.outcome {
                 Outcome::Good(text) => (GREEN, signs.yes, text),
                 Outcome::Bad(text) => (RED, signs.no, text),
-                Outcome::Note(text) => (DIM, signs.dot, text),
+                Outcome::Note(text) => (DIM, NEITHER, text),
             };
             let wrapped = wrap(text, terminal.width, &indent);
             let text = wrapped.get(indent.len()..).unwrap_or_default();

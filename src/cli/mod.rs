@@ -116,6 +116,7 @@ enum Command {
     /// Print a completion script for a shell
     Completions(completion::Arguments),
     /// Print the manual page
+    #[command(after_help = "Example:\n  rollcall man | man -l -")]
     Man,
 }
 

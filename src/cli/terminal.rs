@@ -31,7 +31,6 @@ pub(super) struct Signs {
     pub(super) yes: &'static str,
     pub(super) no: &'static str,
     pub(super) more: &'static str,
-    pub(super) dot: &'static str,
 }
 
 const UNICODE: Signs = Signs {
@@ -40,7 +39,6 @@ const UNICODE: Signs = Signs {
     yes: "✓",
     no: "✗",
     more: "…",
-    dot: "·",
 };
 const ASCII: Signs = Signs {
     arrow: "->",
@@ -48,7 +46,6 @@ const ASCII: Signs = Signs {
     yes: "ok",
     no: "FAILED",
     more: "...",
-    dot: "|",
 };
 
 /// Where a command writes.

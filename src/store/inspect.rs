@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use super::Store;
-use super::comparison::read_record;
+use super::case::read_record;
 use super::error::{StoreError, StoreErrorKind};
 use super::quarantine::QuarantineRow;
 use super::row::args;

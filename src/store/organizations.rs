@@ -81,6 +81,7 @@ statements! {
         VALUES ($1::uuid, $2, 'self', false, 'active', $3::timestamptz, $3::timestamptz)";
     RENAME_SELF = "UPDATE organizations SET name = $1, updated_at = $2::timestamptz WHERE kind = 'self' AND name <> $1";
     RUN_ORGANIZATIONS = "SELECT is_new, name FROM run_organizations WHERE run_id = $1::uuid ORDER BY external_id";
+    NAMES_OF_RUN = "SELECT external_id, name FROM run_organizations WHERE run_id = $1::uuid";
     BY_SOURCE_ID = "SELECT id::text FROM organizations WHERE ($1::text IS NULL OR source = $1) AND external_id = $2";
     BY_NAME = "SELECT id::text FROM organizations WHERE ($1::text IS NULL OR source = $1) AND lower(name) = lower($2)";
     BY_ORGANIZATION_ID = "SELECT id::text FROM organizations WHERE id = $1::uuid";
@@ -254,6 +255,12 @@ impl Store {
             },
             Err(e) => Err(e),
         }
+    }
+
+    /// Ids at the directory and names of the organizations that a run found new or changed.
+    pub async fn organizations_of_run(&self, run: RunId) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = self.rows(NAMES_OF_RUN, args![run]).await?;
+        rows.into_iter().map(|mut row| Ok((row.text()?, row.text()?))).collect()
     }
 
     /// Names of the organizations that a run found: new ones, and changed ones.

@@ -218,11 +218,12 @@ fn started(dir: &Path, config: &Path, tls: bool) -> (Child, u16, u16) {
             .spawn()
             .expect("slapd is installed");
         while process.try_wait().expect("a child").is_none() {
-            if TcpStream::connect(("localhost", port)).is_ok() {
+            // Written once all its ports are its own, so that no other server on a port is taken for it.
+            if dir.join("slapd.pid").exists() && TcpStream::connect(("localhost", port)).is_ok() {
                 return (process, port, tls_port);
             }
             assert!(Instant::now() < deadline, "slapd does not listen");
-            // Between two looks at the port; nothing tells when a server listens.
+            // Between two looks; nothing else tells when a server listens.
             thread::sleep(Duration::from_millis(5));
         }
         assert!(Instant::now() < deadline, "slapd does not start");
@@ -279,8 +280,11 @@ overlay memberof
     )
 }
 
-/// The three firms: their name, and the ids of their people.
-const PEOPLE: [(&str, [(&str, &str, &str); 2]); 3] = [
+/// A firm: its name; the id, given name and family name of its people.
+type Firm = (&'static str, [(&'static str, &'static str, &'static str); 2]);
+
+/// The three firms.
+const PEOPLE: [Firm; 3] = [
     (
         "Acme Engineering",
         [("aklein", "Anna", "Klein"), ("bnovak", "Bruno", "Novak")],

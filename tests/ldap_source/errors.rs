@@ -9,7 +9,7 @@ use rollcall::sources::{Source, SourceErrorKind};
 
 use super::{bind, failure, settings};
 use crate::harness::certificates::Flaw;
-use crate::harness::slapd::{Options, PARTNERS, READER, Slapd};
+use crate::harness::slapd::{Options, PARTNERS, PASSWORD, READER, Slapd};
 
 #[tokio::test]
 async fn what_the_server_refuses_is_said() {
@@ -177,6 +177,40 @@ async fn a_place_without_a_server_is_said() {
 }
 
 #[tokio::test]
+async fn a_probe_ends_with_the_step_that_failed() {
+    let slapd = Slapd::start();
+    let free = TcpListener::bind(("127.0.0.1", 0))
+        .expect("a port")
+        .local_addr()
+        .expect("bound");
+    let mut wrong_password = settings(slapd.url());
+    wrong_password.bind = Bind::Simple {
+        dn: READER.into(),
+        password: "guess".to_owned().into(),
+    };
+    let mut wrong_base = settings(slapd.url());
+    wrong_base.base_dn = format!("ou=gone,{PARTNERS}");
+    let mut wrong_id = settings(slapd.url());
+    wrong_id.external_id = "objectGUID".into();
+    for (with, step, before) in [
+        (settings(format!("ldap://{free}")), "connect", 0),
+        (wrong_password, "bind", 1),
+        (wrong_base, "base DN", 3),
+        (wrong_id, "external id", 5),
+    ] {
+        let mut steps = Ldap::new(with).expect("settings").probe().await;
+        let last = steps.pop().expect("a step");
+        assert_eq!((last.step.as_str(), steps.len()), (step, before));
+        let error = last.outcome.expect_err(step);
+        assert!(
+            error.message.ends_with('.') && !error.message.contains(PASSWORD),
+            "{error}"
+        );
+        assert!(steps.iter().all(|step| step.outcome.is_ok()), "{steps:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_silent_server_runs_into_the_time_limit() {
     // Accepts, by the backlog, and never answers.
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
@@ -199,112 +233,59 @@ async fn a_silent_server_runs_into_the_time_limit() {
     );
 }
 
+fn refused(with: Settings, part: &str) {
+    let error = Ldap::new(with).expect_err(part);
+    assert_eq!(error.kind, SourceErrorKind::Configuration, "{error}");
+    assert!(error.message.contains(part) && error.message.ends_with('.'), "{error}");
+    assert!(!error.message.contains(PASSWORD), "{error}");
+}
+
 #[test]
-fn settings_that_cannot_work_are_refused_at_once() {
+fn connections_that_cannot_work_are_refused_at_once() {
     let good = settings("ldaps://dc1.example");
-    let no_password = Bind::Simple {
+    refused(settings("ldap://dc1.example"), "in the clear");
+    let mut with = good.clone();
+    with.bind = Bind::Simple {
         dn: READER.into(),
         password: String::new().into(),
+    };
+    refused(with, "empty");
+    let mut with = good.clone();
+    with.bind = Bind::External;
+    refused(with, "client certificate");
+    let mut with = good;
+    with.ca_file = Some("/nonexistent/ca.pem".into());
+    refused(with, "/nonexistent/ca.pem");
+    let mut allowed = settings("ldap://dc1.example");
+    allowed.allow_plaintext = true;
+    let source = Ldap::new(allowed).expect("allowed");
+    assert_eq!(source.name().as_str(), "partners");
+    let shown = format!("{source:?}");
+    assert!(shown.contains(READER) && !shown.contains(PASSWORD), "{shown}");
+}
+
+#[test]
+fn names_and_filters_that_cannot_work_are_refused_at_once() {
+    let with = |change: &dyn Fn(&mut Settings)| {
+        let mut with = settings("ldaps://dc1.example");
+        change(&mut with);
+        with
     };
     let group = |base_dn: &str, filter: &str| Organization::Group {
         base_dn: base_dn.into(),
         filter: filter.into(),
         member: "member".into(),
     };
-    for (with, part) in [
-        (settings("ldap://dc1.example"), "in the clear"),
-        (
-            Settings {
-                bind: no_password,
-                ..good.clone()
-            },
-            "empty",
-        ),
-        (
-            Settings {
-                bind: Bind::External,
-                ..good.clone()
-            },
-            "client certificate",
-        ),
-        (
-            Settings {
-                filter: "(uid=a".into(),
-                ..good.clone()
-            },
-            "(uid=a",
-        ),
-        (
-            Settings {
-                filter: String::new(),
-                ..good.clone()
-            },
-            "`filter`",
-        ),
-        (
-            Settings {
-                base_dn: "partners".into(),
-                ..good.clone()
-            },
-            "base_dn",
-        ),
-        (
-            Settings {
-                base_dn: " ".into(),
-                ..good.clone()
-            },
-            "base_dn",
-        ),
-        (
-            Settings {
-                external_id: "a)(b".into(),
-                ..good.clone()
-            },
-            "external_id",
-        ),
-        (
-            Settings {
-                wanted: ["m a".into()].into(),
-                ..good.clone()
-            },
-            "m a",
-        ),
-        (
-            Settings {
-                organization: Organization::Attribute("é".into()),
-                ..good.clone()
-            },
-            "organization",
-        ),
-        (
-            Settings {
-                organization: group("x", "(cn=*)"),
-                ..good.clone()
-            },
-            "organization.base_dn",
-        ),
-        (
-            Settings {
-                organization: group("ou=x", "(cn="),
-                ..good.clone()
-            },
-            "organization.filter",
-        ),
-        (
-            Settings {
-                ca_file: Some("/nonexistent/ca.pem".into()),
-                ..good.clone()
-            },
-            "/nonexistent/ca.pem",
-        ),
-    ] {
-        let error = Ldap::new(with).expect_err(part);
-        assert_eq!(error.kind, SourceErrorKind::Configuration, "{error}");
-        assert!(error.message.contains(part) && error.message.ends_with('.'), "{error}");
-    }
-    let allowed = Settings {
-        allow_plaintext: true,
-        ..settings("ldap://dc1.example")
-    };
-    assert_eq!(Ldap::new(allowed).expect("allowed").name().as_str(), "partners");
+    refused(with(&|s| s.filter = "(uid=a".into()), "(uid=a");
+    refused(with(&|s| s.filter = String::new()), "`filter`");
+    refused(with(&|s| s.base_dn = "partners".into()), "base_dn");
+    refused(with(&|s| s.base_dn = " ".into()), "base_dn");
+    refused(with(&|s| s.external_id = "a)(b".into()), "external_id");
+    refused(with(&|s| s.wanted = ["m a".into()].into()), "m a");
+    refused(
+        with(&|s| s.organization = Organization::Attribute("é".into())),
+        "organization",
+    );
+    refused(with(&|s| s.organization = group("x", "(cn=*)")), "organization.base_dn");
+    refused(with(&|s| s.organization = group("ou=x", "(cn=")), "organization.filter");
 }

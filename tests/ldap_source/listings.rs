@@ -7,9 +7,9 @@ use rollcall::sources::{ListingScope, Lookup, Source, SourceErrorKind};
 use tokio::sync::mpsc;
 
 use super::{bind, id, list, settings, try_list};
-use crate::harness::slapd::{BLIND, FIRMS, LIMITED, Options, PARTNERS, Slapd};
+use crate::harness::slapd::{BLIND, LIMITED, Options, PARTNERS, Slapd};
 
-const EVERYONE: [&str; 6] = ["aklein", "bnovak", "cmoreau", "dpetrov", "eokafor", "fsilva"];
+pub(crate) const EVERYONE: [&str; 6] = ["aklein", "bnovak", "cmoreau", "dpetrov", "eokafor", "fsilva"];
 
 #[tokio::test]
 async fn everybody_is_read_over_each_kind_of_connection() {
@@ -154,116 +154,6 @@ async fn an_identity_without_rights_gets_a_hint_and_no_not_found() {
         .await
         .expect_err("blind");
     assert_eq!(error.kind, SourceErrorKind::Forbidden);
-}
-
-fn by_group() -> Organization {
-    Organization::Group {
-        base_dn: FIRMS.into(),
-        filter: "objectClass=groupOfNames".into(),
-        member: "member".into(),
-    }
-}
-
-fn by_member_of() -> Organization {
-    Organization::MemberOf {
-        attribute: "memberOf".into(),
-        base_dn: FIRMS.to_uppercase(),
-    }
-}
-
-#[tokio::test]
-async fn each_form_of_organization_is_read_found_and_listed_alone() {
-    let slapd = Slapd::start();
-    let group = format!("cn=bolt surveying,{FIRMS}");
-    let parent = format!("o=bolt surveying,{PARTNERS}");
-    for (organization, expected) in [
-        (Organization::Attribute("O".into()), "Bolt Surveying".to_owned()),
-        (Organization::Parent, parent),
-        (by_group(), group.clone()),
-        (by_member_of(), group),
-    ] {
-        let with = Settings {
-            organization,
-            ..settings(slapd.url())
-        };
-        let all = list(with.clone()).await;
-        assert!(all.listing.complete && all.ids() == EVERYONE, "{expected}");
-        let firms: Vec<_> = all
-            .entries()
-            .iter()
-            .filter_map(|entry| entry.organization.clone())
-            .collect();
-        assert_eq!(firms.len(), 6, "{expected}");
-        assert_eq!(
-            firms.iter().filter(|firm| firm.id == id(&expected)).count(),
-            2,
-            "{expected}"
-        );
-
-        let one = try_list(with.clone(), ListingScope::Organization(id(&expected)))
-            .await
-            .expect("readable");
-        assert!(one.listing.complete, "{expected}");
-        assert_eq!(one.ids(), ["cmoreau", "dpetrov"], "{expected}");
-
-        let source = Ldap::new(with).expect("settings");
-        for wanted in ["bolt SURVEYING", &expected] {
-            let found = source.find_organization(wanted).await.expect("readable");
-            assert_eq!(found.len(), 1, "{wanted} {expected}");
-            assert_eq!(
-                (found[0].id.as_str(), found[0].name.as_str()),
-                (expected.as_str(), "Bolt Surveying")
-            );
-        }
-        assert!(
-            source.find_organization("*").await.expect("readable").is_empty(),
-            "{expected}"
-        );
-        assert!(
-            source
-                .find_organization("no such firm")
-                .await
-                .expect("readable")
-                .is_empty()
-        );
-        let Lookup::Found(found) = source.lookup(&id("dpetrov")).await.expect("readable") else {
-            panic!("gone")
-        };
-        let Received::Entry(entry) = *found else {
-            panic!("{found:?}")
-        };
-        assert_eq!(entry.organization.map(|firm| firm.id), Some(id(&expected)));
-    }
-}
-
-#[tokio::test]
-async fn groups_are_listed_even_without_people_here() {
-    let slapd = Slapd::start();
-    slapd.load(&format!(
-        "dn: cn=Empty Firm,{FIRMS}\nobjectClass: groupOfNames\ncn: Empty Firm\nmember: cn=x\n"
-    ));
-    let read = list(Settings {
-        organization: by_group(),
-        ..settings(slapd.url())
-    })
-    .await;
-    let names: Vec<_> = read.batches[0]
-        .organizations
-        .iter()
-        .map(|firm| firm.name.as_str())
-        .collect();
-    assert_eq!(names.len(), 4);
-    assert!(names.contains(&"Empty Firm"));
-    let unknown = ListingScope::Organization(id(&format!("cn=gone,{FIRMS}")));
-    let result = try_list(
-        Settings {
-            organization: by_group(),
-            ..settings(slapd.url())
-        },
-        unknown,
-    )
-    .await;
-    assert!(matches!(result, Err(error) if error.kind == SourceErrorKind::NotFound));
 }
 
 #[tokio::test]
@@ -449,7 +339,7 @@ async fn a_probe_says_what_it_saw() {
         [
             format!("connect: localhost:{port}, TLS 1.3, certificate and host name verified"),
             "bind: as cn=reader,dc=directory,dc=example".into(),
-            "who am I: (\"dn:cn=reader,dc=directory,dc=example\")".into(),
+            "who am I: dn:cn=reader,dc=directory,dc=example".into(),
             format!("base DN: {PARTNERS} exists"),
             "first page: 6 entries".into(),
             "external id: 6 of 6 have `uid`".into(),

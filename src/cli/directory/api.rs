@@ -5,12 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::model::{Account, Organization};
 use super::problem::Problem;
@@ -25,14 +25,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/users/{id}", get(user))
 }
 
-/// What a listing may be asked with.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Ask {
-    limit: Option<String>,
-    cursor: Option<String>,
-    updated_since: Option<String>,
-}
-
 /// A checked request for one page.
 struct Walk {
     path: String,
@@ -45,24 +37,28 @@ struct Walk {
 }
 
 impl Walk {
-    fn begin(app: &App, path: &str, ask: Ask) -> Result<Self, Problem> {
-        let limit = match ask.limit.as_deref().map(str::parse::<usize>) {
+    fn begin(app: &App, uri: &Uri) -> Result<Self, Problem> {
+        let query = uri.query().unwrap_or_default().as_bytes();
+        let field = |name: &str| {
+            let mut pairs = url::form_urlencoded::parse(query);
+            pairs.find_map(|(key, value)| (key == name).then_some(value))
+        };
+        let limit = match field("limit").map(|text| text.parse::<usize>()) {
             None => app.page_items_max,
             Some(Ok(limit)) if limit > 0 => limit.min(app.page_items_max),
             Some(_) => {
-                return Err(Problem::bad_request(format!(
-                    "`limit` is no number from 1 to {PAGE_ITEMS_MAX}: correct it"
-                )));
+                let detail = format!("`limit` is no number from 1 to {PAGE_ITEMS_MAX}: correct it");
+                return Err(Problem::bad_request(detail));
             }
         };
-        let now = app.directory.now();
-        if let Some(text) = &ask.cursor {
-            let cursor = Cursor::decode(text, path, now, app.cursor_life).ok_or_else(|| {
+        let (path, now) = (uri.path().to_owned(), app.directory.now());
+        if let Some(text) = field("cursor") {
+            let cursor = Cursor::decode(&text, &path, now, app.cursor_life).ok_or_else(|| {
                 let detail = "the cursor has expired, or was never given: start the listing again";
                 Problem::new(StatusCode::GONE, "cursor_expired", detail)
             })?;
             return Ok(Self {
-                path: path.to_owned(),
+                path,
                 limit,
                 since: cursor.since(),
                 begun: Some((cursor.total, cursor.as_of())),
@@ -70,15 +66,12 @@ impl Walk {
                 now,
             });
         }
-        let since = ask
-            .updated_since
-            .map(|text| text.parse::<Timestamp>())
-            .transpose()
-            .map_err(|_| {
-                Problem::bad_request("`updated_since` is no time as 2026-11-21T17:00:00Z: pass an earlier `as_of`")
-            })?;
+        let since = field("updated_since").map(|text| text.parse::<Timestamp>()).transpose();
+        let since = since.map_err(|_| {
+            Problem::bad_request("`updated_since` is no time as 2026-11-21T17:00:00Z: pass an earlier `as_of`")
+        })?;
         Ok(Self {
-            path: path.to_owned(),
+            path,
             limit,
             after: None,
             since,
@@ -170,13 +163,8 @@ impl Serialize for Time {
     }
 }
 
-async fn organizations(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-    Query(ask): Query<Ask>,
-) -> Result<Response, Problem> {
-    let walk = Walk::begin(&app, uri.path(), ask)?;
+async fn organizations(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    let walk = Walk::begin(&app, &uri)?;
     let state = app.directory.read();
     answer(&app, state.revision, &uri, &headers, || {
         let wanted = |one: &&Organization| walk.wants(one.updated_at);
@@ -207,13 +195,8 @@ async fn organizations(
     })
 }
 
-async fn users(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-    Query(ask): Query<Ask>,
-) -> Result<Response, Problem> {
-    let walk = Walk::begin(&app, uri.path(), ask)?;
+async fn users(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    let walk = Walk::begin(&app, &uri)?;
     let state = app.directory.read();
     answer(&app, state.revision, &uri, &headers, || {
         let wanted = |one: &&Account| walk.wants(one.updated_at);
@@ -249,9 +232,8 @@ async fn organization_users(
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
-    Query(ask): Query<Ask>,
 ) -> Result<Response, Problem> {
-    let walk = Walk::begin(&app, uri.path(), ask)?;
+    let walk = Walk::begin(&app, &uri)?;
     let state = app.directory.read();
     if !state.organizations.contains_key(&id) {
         return Err(Problem::not_found("organization"));

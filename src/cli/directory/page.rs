@@ -134,7 +134,7 @@ fn headers(content: &'static str) -> [(HeaderName, &'static str); 6] {
     ]
 }
 
-/// Organizations whose name, city or id holds the needle, or that have somebody who does.
+/// Organizations whose name, city or id holds the needle.
 fn find_organizations<'a>(held: &'a Held, needle: &str) -> (Vec<(&'a Organization, usize)>, usize) {
     let holds = |text: &str| text.to_lowercase().contains(needle);
     let found = held.organizations.values().filter(|one| {
@@ -237,7 +237,11 @@ fn refused(app: &App, organization: &str, edit: &str, refusal: impl Into<Problem
         edit: edit.to_owned(),
         ..Ask::default()
     };
-    render(app, problem.status(), &ask, problem.detail())
+    let alert = match problem.status().is_client_error() {
+        true => format!("Nothing was changed: {}.", problem.detail()),
+        false => format!("Look here: {}.", problem.detail()),
+    };
+    render(app, problem.status(), &ask, &alert)
 }
 
 async fn create(State(app): State<App>, Form(fields): Form<Fields>) -> Response {

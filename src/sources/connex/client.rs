@@ -1,17 +1,15 @@
 //! One HTTP request and its answer: credentials, time-outs, byte limits, retries, and a sentence for each failure.
 //! Follows no redirect, uses no proxy of the environment, and lets no secret and no body into a message.
 
-use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::rustls;
 use url::Url;
 
+use super::place::{check_url, misconfigured, origin, place};
 use super::retry::{self, Waits};
 use super::settings::{Auth, PAGE_SIZE_MAX, Settings};
 use super::tls;
@@ -309,7 +307,7 @@ impl Client {
     fn not_reached(&self, url: &Url, error: reqwest::Error) -> SourceError {
         let error = error.without_url();
         let host = origin(url);
-        if let Some(refusal) = tls_refusal(&error) {
+        if let Some(refusal) = tls::refusal(&error) {
             let message = format!(
                 "the certificate or TLS of {host} was refused ({refusal}): mend it there, or set `tls.ca_file` to the authority that signed it"
             );
@@ -400,26 +398,12 @@ const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// A problem document fits in this many bytes.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// The scheme, host and port of a URL.
-pub(super) fn origin(url: &Url) -> String {
-    url.origin().ascii_serialization()
-}
-
-/// A URL without what might be secret or personal: no user, no query.
-pub(super) fn place(url: &Url) -> String {
-    format!("{}{}", origin(url), url.path())
-}
-
 /// That the API has nothing at `url`.
 pub(super) fn not_there(url: &Url) -> SourceError {
     SourceError::new(
         Kind::NotFound,
         format!("there is no {}: check the `url` of the source", place(url)),
     )
-}
-
-fn misconfigured(message: impl Into<String>) -> SourceError {
-    SourceError::new(Kind::Configuration, message)
 }
 
 fn silent(url: &Url, limit: Duration) -> SourceError {
@@ -431,44 +415,6 @@ fn silent(url: &Url, limit: Duration) -> SourceError {
             limit.as_secs_f64()
         ),
     )
-}
-
-fn check_url(settings: &Settings, url: &Url) -> Result<(), SourceError> {
-    let name = &settings.name;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(misconfigured(format!(
-            "the URL of source `{name}` has the scheme `{}`: write one that begins with https://",
-            url.scheme()
-        )));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(misconfigured(format!(
-            "the URL of source `{name}` at {} has a user part: move it to `auth`",
-            origin(url)
-        )));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(misconfigured(format!(
-            "the URL of source `{name}` at {} has a query or a fragment: write only what stands in front of /api/v1",
-            origin(url)
-        )));
-    }
-    if url.scheme() == "http" && settings.auth.is_secret() && !settings.allow_plaintext && !is_loopback(url) {
-        return Err(misconfigured(format!(
-            "the credentials of source `{name}` would go to {} unencrypted: use https://, or set `allow_plaintext`",
-            origin(url)
-        )));
-    }
-    Ok(())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 fn content_type(response: &Response) -> String {
@@ -493,24 +439,6 @@ fn shown_type(content: &str) -> String {
             other.chars().take(60).collect::<String>().escape_debug()
         ),
     }
-}
-
-/// What TLS refused, where that is at the bottom of `error`.
-fn tls_refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut at = Some(error);
-    while let Some(error) = at {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        // An I/O error hides what it wraps: its source is the source of that.
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && let Some(found) = tls_refusal(inner)
-        {
-            return Some(found);
-        }
-        at = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 mod account;
 mod client;
 mod find;
+mod organization;
+mod place;
 mod retry;
 pub mod settings;
 mod tally;

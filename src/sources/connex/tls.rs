@@ -1,11 +1,13 @@
 //! TLS for the client: ring, the machine's own authorities or the configured file, and nothing that skips a check.
 
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore, crypto::ring};
 
 use super::settings::Settings;
 use crate::sources::{SourceError, SourceErrorKind};
@@ -57,6 +59,24 @@ fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), SourceError> {
         (_, 0) => Ok(()),
         _ => Err(refuse("holds a certificate that cannot be read")),
     }
+}
+
+/// What TLS refused, where that is at the bottom of `error`.
+pub(super) fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = error.downcast_ref::<TlsError>() {
+            return Some(found);
+        }
+        // An I/O error hides what it wraps: its source is the source of that.
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+            && let Some(found) = refusal(inner)
+        {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
 }
 
 #[cfg(test)]

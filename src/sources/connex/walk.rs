@@ -3,7 +3,8 @@
 
 use url::Url;
 
-use super::client::{Answer, not_there, origin, place};
+use super::client::{Answer, not_there};
+use super::place::{origin, place};
 use super::tally::{Tally, Turn};
 use super::wire::{self, Item, NoPage, Page};
 use super::{Connex, Settings};

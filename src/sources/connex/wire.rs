@@ -7,16 +7,13 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::domain::entry::{ATTRIBUTE_VALUE_BYTES_MAX, DirectoryOrganization, Received};
-use crate::domain::id::ExternalId;
+use crate::domain::entry::{DirectoryOrganization, Received};
 
 use super::account::AccountSeed;
+use super::organization::{self, OrganizationSeed};
 
 /// Longest cursor that is taken, in bytes: it has to fit a request line.
 const CURSOR_BYTES_MAX: usize = 4096;
-
-/// What an organization may carry beside its own columns; sorted, as the entry wants it.
-const ORGANIZATION_ATTRIBUTES: [&str; 3] = ["city", "founder_id", "phone"];
 
 /// One item of a page.
 #[derive(Debug, PartialEq)]
@@ -67,7 +64,7 @@ pub(super) fn organizations(body: &[u8], depth_max: usize) -> Result<Page<Direct
 /// Decodes one organization.
 pub(super) fn organization(body: &[u8], depth_max: usize) -> Result<Item<DirectoryOrganization>, NoPage> {
     tolerant(body, depth_max, |text, _| {
-        serde_json::from_str::<Value>(text).map(|value| Ok(read_organization(&value)))
+        serde_json::from_str::<Value>(text).map(|value| Ok(organization::read(&value)))
     })
 }
 
@@ -361,53 +358,6 @@ impl<'de> Visitor<'de> for ScalarSeed {
     }
 }
 
-/// Reads an organization by way of a JSON tree: there are few of them, and the depth was checked.
-#[derive(Clone, Copy)]
-struct OrganizationSeed;
-
-impl<'de> DeserializeSeed<'de> for OrganizationSeed {
-    type Value = Item<DirectoryOrganization>;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        <Value as serde::Deserialize>::deserialize(json).map(|value| read_organization(&value))
-    }
-}
-
-fn read_organization(value: &Value) -> Item<DirectoryOrganization> {
-    let text = |key: &str| match value.get(key)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) if number.is_u64() => Some(number.to_string()),
-        _ => None,
-    };
-    if value.get("deleted") == Some(&Value::Bool(true)) {
-        return Item::Deleted;
-    }
-    let Some(Ok(id)) = text("id").map(ExternalId::parse) else {
-        return Item::Nameless;
-    };
-    let requested_access = match value.get("requested_access") {
-        None | Some(Value::Null) => None,
-        Some(Value::Bool(asked)) => Some(*asked),
-        // Neither yes nor no: guessing would follow a firm that never asked, or drop one that did.
-        Some(_) => return Item::Nameless,
-    };
-    let name = text("name")
-        .filter(|name| !name.trim().is_empty())
-        .unwrap_or_else(|| id.as_str().to_owned());
-    let attributes = ORGANIZATION_ATTRIBUTES
-        .iter()
-        .filter_map(|key| Some(((*key).to_owned(), text(key)?)))
-        .filter(|(_, value)| value.len() <= ATTRIBUTE_VALUE_BYTES_MAX)
-        .collect();
-    Item::Present(DirectoryOrganization {
-        id,
-        name,
-        kind: text("kind"),
-        closed: text("status").is_some_and(|status| status.eq_ignore_ascii_case("closed")),
-        requested_access,
-        attributes,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,34 +419,6 @@ mod tests {
             Some(r#""a\ufffdb""#)
         );
         assert_eq!(without_lone_surrogates(r#""\udc00""#).as_deref(), Some(r#""\ufffd""#));
-    }
-
-    #[test]
-    fn organizations_are_read_and_odd_ones_are_nameless() {
-        let body = r#"{"items": [
-            {"id": "o-1", "name": "Example Paving", "kind": "bidder", "status": "closed", "requested_access": false,
-             "phone": "+1 512 555 0100", "city": "Sampleville", "founder_id": "u-1", "updated_at": "x"},
-            {"id": "o-2"}, {"name": "no id"}, {"id": "o-3", "requested_access": "maybe"}, 7,
-            {"id": "o-4", "deleted": true}], "next": "abc"}"#;
-        let page = organizations(body.as_bytes(), DEPTH).expect("a page");
-        let Item::Present(first) = &page.items[0] else {
-            panic!("{:?}", page.items[0])
-        };
-        assert!(first.closed);
-        assert_eq!(first.requested_access, Some(false));
-        let keys: Vec<_> = first.attributes.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["city", "founder_id", "phone"]);
-        let Item::Present(second) = &page.items[1] else {
-            panic!("{:?}", page.items[1])
-        };
-        assert_eq!(
-            (second.name.as_str(), second.requested_access, second.closed),
-            ("o-2", None, false)
-        );
-        assert_eq!(page.items[2], Item::Nameless);
-        assert_eq!(page.items[3], Item::Nameless);
-        assert_eq!(page.items[4], Item::Nameless);
-        assert_eq!(page.items[5], Item::Deleted);
     }
 
     proptest! {

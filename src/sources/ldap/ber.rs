@@ -295,7 +295,7 @@ fn unsigned(content: &[u8]) -> Result<u32, Malformed> {
     match content {
         [] => Err(Malformed::Shape("an empty number")),
         [first, ..] if *first >= 0x80 => Err(Malformed::Shape("a negative number")),
-        [rest @ ..] if rest.len() > 4 => Err(Malformed::Shape("a number of more than 32 bits")),
+        digits if digits.len() > 4 => Err(Malformed::Shape("a number of more than 32 bits")),
         digits => Ok(digits.iter().fold(0, |sum, digit| sum << 8 | u32::from(*digit))),
     }
 }
@@ -372,6 +372,41 @@ mod tests {
             }
         }
         assert!(refused > 1_000, "{refused}");
+    }
+
+    #[test]
+    fn whatever_passes_does_not_panic_the_library() {
+        let control = tlv(SEQUENCE, &[tlv(4, b"1.2"), tlv(1, &[1]), tlv(4, b"v")].concat());
+        let referral = tlv(0xa3, &tlv(4, b"ldap://x"));
+        let body = [
+            tlv(ENUMERATED, &[10]),
+            tlv(4, b"cn=a"),
+            tlv(4, b"text"),
+            referral,
+            tlv(0x8a, b"1.2"),
+        ]
+        .concat();
+        let pdu = tlv(
+            SEQUENCE,
+            &[tlv(INTEGER, &[7]), tlv(0x65, &body), tlv(CONTROLS, &control)].concat(),
+        );
+        assert!(message(&pdu).is_ok());
+        let mut passed = 0;
+        for at in 0..pdu.len() {
+            for value in 0..=255 {
+                let mut changed = pdu.clone();
+                changed[at] = value;
+                let Ok(read) = message(&changed) else { continue };
+                let (_, envelope) = ldap3::asn1::parse_tag(&changed).expect("well formed");
+                let body = envelope.expect_constructed().expect("a SEQUENCE").swap_remove(1);
+                if read.operation == operation::SEARCH_DONE {
+                    let result = ldap3::LdapResult::from(ldap3::asn1::Tag::StructureTag(body));
+                    assert_eq!(result.rc, read.code);
+                    passed += 1;
+                }
+            }
+        }
+        assert!(passed > 1_000, "{passed}");
     }
 
     #[test]

@@ -239,10 +239,13 @@ pub(super) struct Few {
     pub(super) result: LdapResult,
 }
 
+/// The library's search under way.
+type Stream = SearchStream<'static, Arc<str>, Arc<[Arc<str>]>>;
+
 /// A connection. Does one thing at a time; dropped, it is closed at once.
 pub(super) struct Connection {
     ldap: ldap3::Ldap,
-    stream: Option<SearchStream<'static, Arc<str>, Arc<[Arc<str>]>>>,
+    stream: Option<Stream>,
     window: Arc<Window>,
     tasks: [AbortHandle; 2],
     idle: Duration,

@@ -29,18 +29,31 @@ pub(super) enum Verdict {
     Failed(SourceError),
 }
 
-/// The server's words in brackets, or nothing.
-pub(super) fn quoted(text: &str) -> String {
-    let text: String = text
-        .trim()
+/// The server's words, shortened and without control characters.
+pub(super) fn words(text: &str) -> String {
+    text.trim()
         .chars()
         .filter(|c| !c.is_control())
         .take(QUOTE_CHARS_MAX)
-        .collect();
+        .collect()
+}
+
+/// The server's words in brackets, or nothing.
+fn quoted(text: &str) -> String {
+    let text = words(text);
     if text.is_empty() {
-        String::new()
+        text
     } else {
         format!(" (\"{}\")", text.trim_end_matches('.'))
+    }
+}
+
+/// `1 entry`, `2 entries`.
+pub(super) fn counted(entries: u64) -> String {
+    if entries == 1 {
+        "1 entry".to_owned()
+    } else {
+        format!("{entries} entries")
     }
 }
 
@@ -104,20 +117,20 @@ impl Context {
     /// The answer to a search of `base` that was not success, after `entries` had arrived.
     pub(super) fn search(&self, base: &str, entries: u64, result: &LdapResult) -> Verdict {
         let Self { place, identity } = self;
-        let said = quoted(&result.text);
+        let (said, entries) = (quoted(&result.text), counted(entries));
         let failed = |kind, message: String| Verdict::Failed(SourceError::new(kind, message).because(result.clone()));
         match result.rc {
             3 => Verdict::Incomplete(format!(
-                "{place} stopped after {entries} entries at its time limit for {identity} (code 3){said}: raise that limit, or narrow `filter` or `base_dn`."
+                "{place} stopped after {entries} at its time limit for {identity} (code 3){said}: raise that limit, or narrow `filter` or `base_dn`."
             )),
             4 => Verdict::Incomplete(format!(
-                "{place} stopped after {entries} entries at its size limit for {identity} (code 4){said}: raise that identity's limit at the server."
+                "{place} stopped after {entries} at its size limit for {identity} (code 4){said}: raise that identity's limit at the server."
             )),
             11 => Verdict::Incomplete(format!(
-                "{place} stopped after {entries} entries at an administrative limit for {identity} (code 11){said}: raise it, or set a smaller `page_size`."
+                "{place} stopped after {entries} at an administrative limit for {identity} (code 11){said}: raise it, or set a smaller `page_size`."
             )),
             53 => Verdict::Incomplete(format!(
-                "{place} was unwilling to go on after {entries} entries for {identity} (code 53){said}: set a smaller `page_size`, or allow paged searches for that identity."
+                "{place} was unwilling to go on after {entries} for {identity} (code 53){said}: set a smaller `page_size`, or allow paged searches for that identity."
             )),
             10 => Verdict::Incomplete(format!(
                 "{place} refers the search of {base} to {}, which is never followed: put that server into the URL, or correct `base_dn`.",
@@ -165,7 +178,7 @@ impl Context {
             51 | 52 => failed(
                 SourceErrorKind::Unavailable,
                 format!(
-                    "{place} became busy or unavailable after {entries} entries (code {}){said}: it is tried again at the next run.",
+                    "{place} became busy or unavailable after {entries} (code {}){said}: it is tried again at the next run.",
                     result.rc
                 ),
             ),

@@ -1,7 +1,7 @@
 //! Reads the groups that are organizations, with their members. Never goes on with half of them: an account whose
 //! group was not read would look as if it had left its organization.
 
-use ldap3::asn1::StructureTag;
+use ldap3::asn1::{PL, StructureTag};
 use ldap3::{Scope, ldap_escape};
 
 use super::connection::{Connection, Query};
@@ -21,8 +21,18 @@ const GROUPS_OF_ONE_MAX: usize = 1_000;
 pub(super) struct GroupEntry {
     pub(super) dn: String,
     pub(super) group: Group,
-    members: Vec<StructureTag>,
-    ranged: Option<Ranged>,
+    pub(super) members: Vec<StructureTag>,
+    pub(super) ranged: Option<Ranged>,
+}
+
+impl GroupEntry {
+    /// The members whose names are text; another name cannot be that of an entry.
+    pub(super) fn member_names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().filter_map(|member| match &member.payload {
+            PL::P(name) => std::str::from_utf8(name).ok(),
+            PL::C(_) => None,
+        })
+    }
 }
 
 /// Takes a group apart; `None` where its DN cannot be read.

@@ -141,6 +141,15 @@ impl Window {
         Ok(())
     }
 
+    /// The length of the message at the start of `bytes`, once all of it is there and good.
+    fn check_next(&self, bytes: &[u8]) -> Result<Option<usize>, Cause> {
+        let Some(length) = whole_message(bytes)? else {
+            return Ok(None);
+        };
+        self.check(&ber::message(&bytes[..length])?)?;
+        Ok(Some(length))
+    }
+
     fn begin(&self, id: i32, operation: u8) {
         self.state().pending = Some((id, operation));
     }
@@ -166,8 +175,12 @@ async fn answers(
     let mut buffer = Vec::with_capacity(READ_BYTES);
     loop {
         let mut checked = 0;
-        while let Some(length) = whole_message(&buffer[checked..])? {
-            window.check(&ber::message(&buffer[checked..checked + length])?)?;
+        let refused = loop {
+            let length = match window.check_next(&buffer[checked..]) {
+                Ok(Some(length)) => length,
+                Ok(None) => break None,
+                Err(cause) => break Some(cause),
+            };
             if !window.admit(length) {
                 client.write_all(&buffer[..checked]).await?;
                 buffer.drain(..checked);
@@ -175,8 +188,12 @@ async fn answers(
                 window.admitted(length).await;
             }
             checked += length;
-        }
+        };
         client.write_all(&buffer[..checked]).await?;
+        // What came before is good, even where the server says next that it goes down.
+        if let Some(cause) = refused {
+            return Err(cause);
+        }
         buffer.drain(..checked);
         buffer.reserve(READ_BYTES);
         if server.read_buf(&mut buffer).await? == 0 {

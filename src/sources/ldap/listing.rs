@@ -21,15 +21,16 @@ const BATCH_ENTRIES_MAX: usize = 1_000;
 const RANGED_MAX: usize = 1_000;
 
 /// What a listing sends, and what it has sent.
-struct Outlet<'a> {
+pub(super) struct Outlet<'a> {
     batches: &'a BatchSender,
-    batch: Batch,
-    entries: u64,
+    pub(super) batch: Batch,
+    /// Accounts that were sent.
+    pub(super) entries: u64,
     pages: u64,
 }
 
 impl Outlet<'_> {
-    async fn push(&mut self, received: Received) -> Result<(), SourceError> {
+    pub(super) async fn push(&mut self, received: Received) -> Result<(), SourceError> {
         self.entries += 1;
         self.batch.entries.push(received);
         if self.batch.entries.len() >= BATCH_ENTRIES_MAX {
@@ -47,7 +48,7 @@ impl Outlet<'_> {
     }
 
     /// Sends what there is, with the pages that it completes; `pages` is how many arrived by now.
-    async fn page(&mut self, pages: u64) -> Result<(), SourceError> {
+    pub(super) async fn page(&mut self, pages: u64) -> Result<(), SourceError> {
         self.batch.pages += pages - self.pages;
         self.pages = pages;
         self.flush().await
@@ -63,13 +64,18 @@ impl Ldap {
             ListingScope::Organization(id) => Some(id),
         };
         let mut connection = self.endpoint.connect().await?;
-        let groups = self.read_groups(&mut connection).await?;
         let mut outlet = Outlet {
             batches,
             batch: Batch::default(),
             entries: 0,
             pages: 0,
         };
+        if let Some(only) = only
+            && let Some(listing) = self.read_small_group(&mut connection, only, &mut outlet).await?
+        {
+            return Ok(listing);
+        }
+        let groups = self.read_groups(&mut connection).await?;
         let mut proof = Vec::new();
         if let Organization::Group { base_dn, .. } = &self.settings.organization {
             proof.push(format!(
@@ -136,8 +142,7 @@ impl Ldap {
         Ok(())
     }
 
-    /// What to search for. For groups the whole base is read, and who belongs elsewhere is left out: who belongs
-    /// where follows from all groups together.
+    /// What to search for. For a large group the whole base is read, and who belongs elsewhere is left out.
     fn query_of(&self, scope: &ListingScope) -> Result<Query, SourceError> {
         let settings = &self.settings;
         let everything = || self.query(&settings.base_dn, Scope::Subtree, settings.filter.clone(), 0);
@@ -270,7 +275,8 @@ pub(super) fn directory_organization(id: ExternalId, name: String) -> DirectoryO
     }
 }
 
-fn foreign(id: &ExternalId, base: &str) -> SourceError {
+/// There is no such organization where it would have to be.
+pub(super) fn foreign(id: &ExternalId, base: &str) -> SourceError {
     SourceError::new(
         SourceErrorKind::NotFound,
         format!("There is no organization {id} below {base}: check its id, or `organization` of the source."),

@@ -106,7 +106,8 @@ impl Ldap {
         Ok(())
     }
 
-    fn failure(&self, connection: &Connection, base: &str, few: &Few) -> SourceError {
+    /// Why a search that had to be whole was not.
+    pub(super) fn failure(&self, connection: &Connection, base: &str, few: &Few) -> SourceError {
         match connection.context.search(base, few.entries.len() as u64, &few.result) {
             Verdict::Incomplete(reason) => Self::not_whole(reason),
             Verdict::Failed(error) => error,
@@ -164,6 +165,7 @@ impl Ldap {
                 .await?
             }
             Organization::MemberOf { base_dn, .. } => {
+                let base_dn = if base_dn.is_empty() { &settings.base_dn } else { base_dn };
                 self.find_entries(base_dn, wanted, ANY, &format!("(cn={escaped})"), Naming::Cn)
                     .await?
             }

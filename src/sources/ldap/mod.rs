@@ -9,6 +9,7 @@ mod connection;
 mod decode;
 mod dn;
 mod failure;
+mod group_listing;
 mod groups;
 mod guard;
 mod listing;
@@ -26,7 +27,7 @@ use async_trait::async_trait;
 use ldap3::{Scope, ldap_escape, parse_filter};
 use tokio::time::timeout;
 
-pub use settings::{Bind, ClientCertificate, Limits, Organization, Settings, Timeouts};
+pub use settings::{Bind, ClientCertificate, Limits, Organization, PAGE_SIZE_DEFAULT, Settings, Timeouts};
 
 use self::connection::{Endpoint, Query};
 use self::decode::Decoder;
@@ -73,7 +74,9 @@ impl Ldap {
                 check_attribute("organization.member", member)?;
             }
             Organization::MemberOf { attribute, base_dn } => {
-                checked_base("organization.base_dn", base_dn)?;
+                if !base_dn.is_empty() {
+                    checked_base("organization.base_dn", base_dn)?;
+                }
                 check_attribute("organization.attribute", attribute)?;
                 stated_by = Some(attribute.as_str());
             }

@@ -10,7 +10,7 @@ use ldap3::controls::RawControl;
 
 use super::ber;
 use super::connection::{Answer, Connection, Query};
-use super::failure::{Verdict, quoted};
+use super::failure::{Verdict, counted, words};
 use super::settings::Limits;
 use crate::sources::{SourceError, SourceErrorKind};
 
@@ -131,8 +131,8 @@ impl<'a> Pager<'a> {
             .find(|control| control.1.ctype == ber::PAGED_RESULTS)
         else {
             return Ok(self.incomplete(format!(
-                "{place} ignored the request for pages, so nothing proves that its {} entries are all: set `page_size = 0` if it knows no paging.",
-                self.entries
+                "{place} ignored the request for pages, so nothing proves that {} is all there is: set `page_size = 0` if it knows no paging.",
+                counted(self.entries)
             )));
         };
         let (_, cookie) = ber::paged_results(control.1.val.as_deref().unwrap_or_default()).map_err(|malformed| {
@@ -157,8 +157,8 @@ impl<'a> Pager<'a> {
         let place = &self.connection.context.place;
         if !self.seen.insert(page) || leads_nowhere {
             return Ok(self.incomplete(format!(
-                "{place} gives the same page with the same cookie again and again, after {} entries: look for a fault in the server or a proxy before it.",
-                self.entries
+                "{place} gives the same page with the same cookie again and again, after {}: look for a fault in the server or a proxy before it.",
+                counted(self.entries)
             )));
         }
         if self.pages >= self.limits.pages {
@@ -174,16 +174,19 @@ impl<'a> Pager<'a> {
 
     fn ended(&self, how: &str) -> Step {
         if self.references > 0 && !self.ignore_referrals {
-            let to = self.first_reference.as_deref().map_or(" (\"?\")".to_owned(), quoted);
+            let to = self
+                .first_reference
+                .as_deref()
+                .map_or(String::new(), |url| format!(" ({})", words(url)));
             return self.incomplete(format!(
-                "{} left out {} parts of {} that are on other servers{to}, which are never followed: choose a `base_dn` without them, or set `ignore_referrals = true` if no accounts are there.",
+                "{} left out {} part(s) of {} that are on other servers{to}, which are never followed: choose a `base_dn` without them, or set `ignore_referrals = true` if no accounts are there.",
                 self.connection.context.place, self.references, self.query.base
             ));
         }
         let mut proof = vec![how.to_owned()];
         if self.references > 0 {
             proof.push(format!(
-                "{} references to other servers were passed over, as configured",
+                "{} reference(s) to other servers were passed over, as configured",
                 self.references
             ));
         }

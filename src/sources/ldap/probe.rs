@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::failure::Verdict;
+use super::failure::{Verdict, counted};
 use super::listing::of_one;
 use super::organization::{Groups, Membership};
 use super::pager::{Pager, Step};
@@ -57,9 +57,7 @@ impl Ldap {
         if let Ok(Some(name)) = connection.who_am_i().await
             && !name.is_empty()
         {
-            told(steps, "who am I", Ok(name), |name| {
-                super::failure::quoted(name).trim().to_owned()
-            })?;
+            told(steps, "who am I", Ok(name), |name| super::failure::words(name))?;
         }
         told(
             steps,
@@ -69,6 +67,7 @@ impl Ldap {
         )?;
         if let Organization::Group { base_dn, .. } | Organization::MemberOf { base_dn, .. } =
             &self.settings.organization
+            && !base_dn.is_empty()
         {
             told(
                 steps,
@@ -169,8 +168,8 @@ impl FirstPage {
     fn summary(&self) -> String {
         let more = if self.more { ", and more follow" } else { "" };
         match &self.hint {
-            Some(hint) => format!("{} entries{more}; {hint}", self.entries),
-            None => format!("{} entries{more}", self.entries),
+            Some(hint) => format!("{}{more}; {hint}", counted(self.entries)),
+            None => format!("{}{more}", counted(self.entries)),
         }
     }
 }

@@ -8,6 +8,10 @@ use secrecy::SecretString;
 
 use crate::domain::id::SourceName;
 
+/// Entries a page where nothing else is configured: what an Active Directory gives at the most, and where larger pages
+/// are no faster.
+pub const PAGE_SIZE_DEFAULT: u32 = 1_000;
+
 /// Everything that an `ldap` source is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -38,7 +42,7 @@ pub struct Settings {
     /// Whether search references (to other domains, as the root of an Active Directory gives them) are passed over
     /// without making a listing incomplete. They are never followed.
     pub ignore_referrals: bool,
-    /// Entries a page, 1000 unless told otherwise; 0 for a server that knows no paging.
+    /// Entries a page, usually [`PAGE_SIZE_DEFAULT`]; 0 for a server that knows no paging.
     pub page_size: u32,
     /// How long to wait.
     pub timeouts: Timeouts,
@@ -82,7 +86,9 @@ pub enum Organization {
     /// The entry above the account: its normalized DN is the id, the value of its RDN the name.
     Parent,
     /// The groups under `base_dn`: the normalized DN is the id, `cn` the name. Somebody in several groups belongs to
-    /// the one whose id comes first in byte order.
+    /// the one whose id comes first in byte order. A group that arrives as one message of more than 8 MiB (some
+    /// hundred thousand members, except at an Active Directory, which gives them in parts) is refused: use
+    /// [`Organization::MemberOf`] there.
     Group {
         /// Where the groups are.
         base_dn: String,
@@ -95,7 +101,8 @@ pub enum Organization {
     MemberOf {
         /// The attribute that lists the DNs of the groups: `memberOf`.
         attribute: String,
-        /// Groups elsewhere are no organizations.
+        /// Groups elsewhere are no organizations; empty for groups anywhere, which are then found by name below the
+        /// base of the source.
         base_dn: String,
     },
 }

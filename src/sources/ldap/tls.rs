@@ -193,12 +193,15 @@ fn certificate_refused(host: &str, reason: &CertificateError) -> String {
         Reason::NotValidForName => {
             format!("The certificate of {host} is for another host: use the name in the certificate as the URL's host.")
         }
+        Reason::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            format!("The certificate of {host} names no host (subjectAltName): have it issued anew with {host} in it.")
+        }
         Reason::NotValidForNameContext { presented, .. } => format!(
             "The certificate of {host} is for another host ({}): use one of its names as the URL's host.",
             presented
                 .iter()
                 .take(5)
-                .map(|name| name.escape_debug().to_string())
+                .map(|name| name.split('"').nth(1).unwrap_or(name).escape_debug().to_string())
                 .collect::<Vec<_>>()
                 .join(", ")
         ),

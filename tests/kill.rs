@@ -33,7 +33,7 @@ impl Random {
 
 fn configuration(db: &Database, url: &str) -> String {
     format!(
-        "[database]\nurl = \"{}\"\n\n[brakes]\ndisable = {{ share = 1.0, count = 1000000, floor = 0 }}\n\
+        "[database]\nurl = \"{}\"\n\n[brakes]\ndisable = {{ share = 1.0, count = 1000000, floor = 1000000 }}\n\
          create = {{ share = 1.0, count = 1000000, floor = 1000000 }}\n\n\
          [[sources]]\nname = \"connex\"\nkind = \"connex\"\nurl = \"{url}\"\n",
         db.url
@@ -61,7 +61,9 @@ async fn audited(db: &Database) -> (Vec<String>, Vec<String>) {
 fn turn(directory: &Directory, state: u32) {
     let accounts = directory.accounts();
     for account in &accounts {
-        directory.update_account(&account.id, |a| a.title = Some(format!("Title {state}"))).expect("edited");
+        directory
+            .update_account(&account.id, |a| a.title = Some(format!("Title {state}")))
+            .expect("edited");
     }
     let mut sorted = accounts;
     sorted.sort_by(|a, b| a.id.cmp(&b.id));
@@ -69,7 +71,12 @@ fn turn(directory: &Directory, state: u32) {
         if at % 2 == 0 {
             let id = format!("extra-{}", account.id);
             if state == 1 {
-                let extra = directory::model::Account { id, email: format!("extra.{}", account.email), title: Some("Title 1".into()), ..account.clone() };
+                let extra = directory::model::Account {
+                    id,
+                    email: format!("extra.{}", account.email),
+                    title: Some("Title 1".into()),
+                    ..account.clone()
+                };
                 directory.put_account(extra).expect("added");
             } else if directory.account(&id).is_some() {
                 directory.delete_account(&id).expect("deleted");
@@ -84,19 +91,33 @@ fn start(program: &Program) -> (std::process::Child, Instant) {
     let mut child = command.env("ROLLCALL_LOG", "rollcall=info").spawn().expect("starts");
     let stderr = child.stderr.take().expect("standard error is read");
     let mut applying = None;
+    let mut said = Vec::new();
     for line in BufReader::new(stderr).lines() {
-        if line.expect("a log line").contains("\"applying\"") {
+        let line = line.expect("a log line");
+        said.push(line.clone());
+        if line.contains("\"applying\"") {
             applying = Some(Instant::now());
             break;
         }
     }
-    (child, applying.expect("the run reaches its apply"))
+    let Some(applying) = applying else {
+        let output = child.wait_with_output().expect("ends");
+        panic!(
+            "the run reaches its apply: {said:#?}\n{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    };
+    (child, applying)
 }
 
 async fn killed_in_apply_leaves_before_or_after(db: Database) {
     let time = clock();
     let mut options = Options::new("127.0.0.1:0".parse().expect("address"), Clock::new(move || time()));
-    options.sample = Sample { organizations: 4, accounts: 300, ..Sample::default() };
+    options.sample = Sample {
+        organizations: 4,
+        accounts: 300,
+        ..Sample::default()
+    };
     let running = directory::start(options).await.expect("directory");
     let program = Program::new(&configuration(&db, running.url().as_str()));
     // The state of extras that have left is part of what follows, so each state is reached twice before it is taken.
@@ -106,7 +127,11 @@ async fn killed_in_apply_leaves_before_or_after(db: Database) {
         turn(&running.directory, round % 2);
         let (mut child, applying) = start(&program);
         assert!(child.wait().expect("ends").success());
-        longest = if round > 1 { longest.max(applying.elapsed()) } else { longest };
+        longest = if round > 1 {
+            longest.max(applying.elapsed())
+        } else {
+            longest
+        };
         states.push(snapshot(&db).await);
     }
     let states = [states.swap_remove(2), states.pop().expect("four")];
@@ -124,16 +149,25 @@ async fn killed_in_apply_leaves_before_or_after(db: Database) {
         child.wait().expect("gone");
         let now = snapshot(&db).await;
         let (runs, audit) = audited(&db).await;
-        assert_eq!(runs, audit, "seed {seed}, round {round}: an applied run has its audit row");
+        assert_eq!(
+            runs, audit,
+            "seed {seed}, round {round}: an applied run has its audit row"
+        );
         if now == states[next] {
             after += 1;
         } else {
-            assert!(now == states[1 - next], "seed {seed}, round {round}, killed after {instant:?}: between two states");
+            assert!(
+                now == states[1 - next],
+                "seed {seed}, round {round}, killed after {instant:?}: between two states"
+            );
             before += 1;
         }
         let ran = program.run(&["sync"]);
         assert_eq!(ran.code, 0, "seed {seed}, round {round}: {}{}", ran.stdout, ran.stderr);
-        assert!(snapshot(&db).await == states[next], "seed {seed}, round {round}: the next run converges");
+        assert!(
+            snapshot(&db).await == states[next],
+            "seed {seed}, round {round}: the next run converges"
+        );
     }
     println!("killed {ROUNDS} times within {longest:?} of apply: {before} before, {after} after, none between");
     // Both were met, or the instants did not fall where they should.

@@ -159,9 +159,15 @@ async fn entries_without_a_user_are_foretold(db: Database) {
     assert_eq!(explain(&program, "acc-6")["user"], Value::Null);
     let text = program.ok(&["users", "explain", "acc-5"]);
     assert!(text.contains("In quarantine since"), "{text}");
+    // A conflict that only a listing shows is told of the entry that was there first, too.
+    let all = explain(&program, "acc-1");
+    assert_eq!(all["next_sync"]["reason"], "address_claimed_twice", "{all:#}");
+    assert_eq!(field(&all, "phone")["verdict"], "kept");
+    let list = program.ok(&["quarantine", "--source", "connex", "--limit", "1"]);
+    assert!(list.contains("the first 1 entry; there are more"), "{list}");
     let list = program.ok(&["quarantine", "--source", "connex"]);
     assert!(
-        list.contains("connex acc-5") && list.contains("1 entry in quarantine"),
+        list.contains("connex acc-5") && list.contains("2 entries in quarantine"),
         "{list}"
     );
     let list = program.json(&["quarantine", "--output", "json"]);

@@ -11,8 +11,10 @@ use crate::domain::decide::Decision;
 use crate::domain::entry::Entry;
 use crate::domain::field::{Authority, Field, Value};
 use crate::domain::plan::{Action, Change, Reason};
+use crate::domain::quarantine::QuarantineCode;
 use crate::domain::user::{DisabledBy, Status};
 use crate::engine::Setup;
+use crate::store::QuarantineRow;
 
 /// One field of the comparison.
 struct Line {
@@ -117,6 +119,7 @@ fn verdict(all: &Explanation, field: &Field, authority: Authority) -> Verdict {
         (_, Authority::Initial) => Verdict::SetOnce,
         (None, _) => Verdict::Unknown,
         (Some(Decision::Quarantine(_)), _) => Verdict::Kept,
+        _ if contested(all).is_some() => Verdict::Kept,
         _ if *field == Field::Status && admin_disabled => Verdict::AdminDisabled,
         _ => match step {
             Some(step) if step.drift => Verdict::PutBack,
@@ -124,6 +127,14 @@ fn verdict(all: &Explanation, field: &Field, authority: Authority) -> Verdict {
             None => Verdict::InStep,
         },
     }
+}
+
+/// What the last run saw that no look-up of one entry can see: another entry in the way.
+fn contested(all: &Explanation) -> Option<&QuarantineRow> {
+    let in_listing = [QuarantineCode::AddressClaimedTwice, QuarantineCode::DuplicateId].map(QuarantineCode::as_str);
+    all.quarantine
+        .as_ref()
+        .filter(|row| in_listing.contains(&row.code.as_str()))
 }
 
 /// What the next sync does, in a sentence.
@@ -142,6 +153,12 @@ pub(super) fn outcome(all: &Explanation) -> String {
     }
     if !all.followed {
         return "Its organization is not followed, so scheduled runs leave it alone; `rollcall orgs follow` changes that.".to_owned();
+    }
+    if let (Some(row), false) = (contested(all), matches!(all.decision, Some(Decision::Quarantine(_)))) {
+        return format!(
+            "It is kept out for as long as the directory's listing is so: {}.",
+            plain(&row.detail)
+        );
     }
     match &all.decision {
         Some(Decision::Quarantine(why)) => format!("It is kept out: {}.", plain(&why.detail)),
@@ -286,12 +303,12 @@ pub(super) fn json(all: &Explanation) -> Json {
         Some(setup) => lines(all, setup).iter().map(field_json).collect(),
         None => vec![],
     };
-    let (action, reason, explanation) = match &all.decision {
-        None => ("none", None, None),
-        Some(Decision::Unchanged) => ("none", None, None),
-        Some(Decision::Remember) => ("remember", None, None),
-        Some(Decision::Change(change)) => (change.action.as_str(), Some(change.reason.as_str()), None),
-        Some(Decision::Quarantine(why)) => ("quarantine", Some(why.code.as_str()), Some(why.detail.as_str())),
+    let (action, reason, detail) = match (&all.decision, contested(all)) {
+        (Some(Decision::Quarantine(why)), _) => ("quarantine", Some(why.code.as_str()), Some(why.detail.as_str())),
+        (Some(_), Some(row)) => ("quarantine", Some(row.code.as_str()), Some(row.detail.as_str())),
+        (None | Some(Decision::Unchanged), _) => ("none", None, None),
+        (Some(Decision::Remember), None) => ("remember", None, None),
+        (Some(Decision::Change(change)), None) => (change.action.as_str(), Some(change.reason.as_str()), None),
     };
     json!({
         "user": all.user.as_ref().map(user_json),
@@ -304,7 +321,7 @@ pub(super) fn json(all: &Explanation) -> Json {
         "next_sync": {
             "action": action,
             "reason": reason,
-            "detail": explanation,
+            "detail": detail,
             "explanation": outcome(all),
         },
         "quarantine": all.quarantine.as_ref().map(quarantine::row_json),

@@ -10,7 +10,7 @@ use super::error::{StoreError, StoreErrorKind};
 use super::quarantine::QuarantineRow;
 use super::row::args;
 use super::sql::{Engine, statements};
-use super::users::administrators;
+use super::users::ACTIVE_ROLES;
 use crate::domain::id::{ExternalId, SourceName, UserId};
 use crate::domain::mapping::RolePolicy;
 use crate::domain::record::Record;
@@ -24,7 +24,7 @@ statements! {
         FROM quarantine WHERE source = $1 AND external_id = $2";
     WITH_ADDRESS = "SELECT id::text FROM users WHERE lower(email) = $1";
     WRITES_USERS = "UPDATE users SET kind = kind WHERE 1 = 0";
-    WRITES_TABLES = "CREATE TABLE rollcall_check (nothing bigint)";
+    WRITES_TABLES = "CREATE TABLE rollcall_check (tried bigint)";
 }
 
 impl Store {
@@ -63,12 +63,14 @@ impl Store {
 
     /// Whether somebody else than `user` is an active administrator.
     pub async fn has_other_administrator(&self, user: Option<UserId>, roles: &RolePolicy) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let mut all = administrators(&mut tx, roles).await?;
-        if let Some(user) = user {
-            all.remove(&user.to_string());
+        for role in &roles.administrative {
+            for mut row in self.rows(ACTIVE_ROLES, args![role.to_lowercase()]).await? {
+                if Some(row.parsed()?) != user {
+                    return Ok(true);
+                }
+            }
         }
-        Ok(!all.is_empty())
+        Ok(false)
     }
 
     /// The version of the engine, as it calls itself.

@@ -83,10 +83,7 @@ async fn check_says_what_it_sees(db: Database) {
         let file = db.url.trim_start_matches("sqlite://");
         assert!(!std::path::Path::new(file).exists(), "check made a database");
     } else {
-        assert!(
-            text.contains("  PostgreSQL 1") && text.contains("none yet"),
-            "{text}"
-        );
+        assert!(text.contains("  PostgreSQL 1") && text.contains("none yet"), "{text}");
         let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
         assert_eq!(db.query(tables).await, [""; 0]);
     }
@@ -136,6 +133,21 @@ fn check_finds_what_is_missing() {
     let ran = program.run(&["check", "--connect"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert!(ran.stdout.contains("/no/such/directory"), "{ran:#?}");
+    let file = program.directory().join("x.db");
+    program.configure(&format!("[database]\nurl = \"sqlite://{}\"\n", file.display()));
+    std::fs::write(&file, "").expect("an empty file");
+    let text = program.ok(&["check", "--connect"]);
+    assert!(text.contains("none yet") && text.contains("may be written"), "{text}");
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::write(
+        &file,
+        "This is a shopping list, and it is longer than the header of a database.\n".repeat(20),
+    )
+    .expect("written");
+    let ran = program.run(&["check", "--connect"]);
+    assert_eq!(ran.code, 78, "{ran:#?}");
+    assert!(ran.stdout.contains("no SQLite database"), "{ran:#?}");
+
     let source = "[[sources]]\nname = \"connex\"\nkind = \"connex\"\nurl = \"https://connex.example\"\n\
         auth = { kind = \"bearer\", token_file = \"token\" }\n";
     program.configure(source);

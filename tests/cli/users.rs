@@ -265,6 +265,11 @@ async fn the_export_is_whole_and_safe_to_open(db: Database) {
     );
     assert!(csv.lines().next().is_some_and(|l| l.ends_with("updated_at")) && csv.contains("\r\n"));
 
+    // A reader that has seen enough is no failure.
+    let mut child = program.command(&["users", "export"]).spawn().expect("started");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("ended").success());
+
     let file = program.directory().join("users.csv");
     let ran = program.run(&["users", "export", "--output-file", file.to_str().expect("UTF-8")]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:#?}");

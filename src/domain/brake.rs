@@ -228,3 +228,7 @@ fn too_many(name: BrakeName, scope: &Weighed, value: u64, earlier: u64, limit: u
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "brake_tests.rs"]
+mod tests;

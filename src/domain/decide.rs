@@ -346,3 +346,7 @@ fn compare(field: &Field, said: &Value, record: Option<&Record>, user: &User) ->
         drift,
     })
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -10,3 +10,4 @@ mod file_source;
 mod kill;
 mod ldap_source;
 mod store;
+mod tidy;

@@ -197,7 +197,7 @@ fn quarantine(row: &RunRow, quarantined: &[Quarantine], terminal: &Terminal) -> 
         "\n{}\n",
         paint(YELLOW.bold(), format!("{} {noun} kept out (quarantine):", number(all)))
     );
-    for (id, _, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
+    for (id, organization, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
         out.push_str(&format!(
             "  {} {}\n",
             paint(YELLOW, "!"),
@@ -302,6 +302,9 @@ fn holds(row: &RunRow, terminal: &Terminal) -> String {
 }
 
 fn unchanged(counts: &Counts) -> String {
+    if counts.unchanged == 0 {
+        return "No changes".to_owned();
+    }
     format!(
         "No changes: {} as they should be",
         if counts.unchanged == 1 {

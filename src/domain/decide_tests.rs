@@ -302,7 +302,8 @@ fn an_address_is_taken_over_only_from_whom_this_source_may_own() {
     let e = w.entry(&[("phone", "1")]);
     let free = w.user(&e);
     let other = SourceName::parse("other").expect("name");
-    let cases: [(User, Option<(SourceName, ExternalId)>, bool, Option<QuarantineCode>); 7] = [
+    type Held = (User, Option<(SourceName, ExternalId)>, bool, Option<QuarantineCode>);
+    let cases: [Held; 7] = [
         (free.clone(), None, true, None),
         (
             with(&free, Field::Kind, Value::text("employee")),

@@ -312,7 +312,7 @@ impl Run<'_> {
                     };
                     writer.change(&change, entry, &policy).await?;
                     self.progress.changes += 1;
-                    if self.progress.changes % 1_000 == 0 {
+                    if self.progress.changes.is_multiple_of(1_000) {
                         self.observer.progress(self.progress);
                     }
                 }

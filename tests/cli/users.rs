@@ -192,6 +192,17 @@ async fn lists_filter_and_say_when_they_are_cut(db: Database) {
         line.contains("disabled by admin") && line.contains("Example Paving"),
         "{text}"
     );
+    // However long the rest of a line, the status is on it.
+    db.sql(
+        "UPDATE organizations SET name = 'Example Paving and everything else to do with roads' WHERE kind <> 'self'",
+    )
+    .await;
+    let long = "casey.of.a.very.long.name.indeed@very-long-name-of-a-firm-of-pavers.example";
+    db.sql(&format!("UPDATE users SET email = '{long}' WHERE email LIKE 'casey%'"))
+        .await;
+    let text = program.ok(&["users", "list", "casey"]);
+    assert!(text.contains("disabled by admin"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     assert!(
         program
             .fails(1, &["users", "list", "--organization", "Nobody Ltd"])

@@ -16,6 +16,9 @@ use crate::domain::user::{DisabledBy, Status};
 use crate::engine::Setup;
 use crate::store::QuarantineRow;
 
+/// Columns that the field, the authority and the longest verdict take.
+const VERDICT_ROOM: usize = 72;
+
 /// One field of the comparison.
 struct Line {
     field: Field,
@@ -64,7 +67,7 @@ impl Verdict {
             Self::Set => paint(CYAN, "would be set"),
             Self::Local => "local: no sync changes it".to_owned(),
             Self::SetOnce => "set once, at creation; local since".to_owned(),
-            Self::AdminDisabled => "disabled by an administrator: no sync enables it".to_owned(),
+            Self::AdminDisabled => "disabled here: no sync enables it".to_owned(),
             Self::Kept => paint(RED, "kept as it is"),
             Self::Unknown => paint(DIM, "not known"),
         }
@@ -258,11 +261,13 @@ fn link(all: &Explanation) -> String {
 }
 
 fn table(lines: &[Line], terminal: &Terminal) -> String {
+    // The verdict is why the table is read: the values give way to it.
+    let room = (terminal.width.saturating_sub(VERDICT_ROOM) / 2).clamp(12, 40);
     let mut table = Table::new(&["field", "directory says", "held here", "decided by", "verdict"]);
     for line in lines {
         let cell = |held: &Option<Value>| {
             let text = held.as_ref().map_or_else(|| optional(None), value);
-            super::super::terminal::cut(&text, 32, terminal.signs)
+            super::super::terminal::cut(&text, room, terminal.signs)
         };
         table.row(vec![
             line.field.to_string(),

@@ -1,9 +1,10 @@
 //! `users list`. Changes nothing.
 
 use serde_json::{Value as Json, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::super::cells::{document, optional, plain};
-use super::super::terminal::{DIM, GREEN, Table, paint, plural};
+use super::super::terminal::{DIM, GREEN, Table, Terminal, cut, paint, plural};
 use super::super::{Output, orgs};
 use super::{Context, Exit, Failure, full_name, user_json};
 use crate::config::Config;
@@ -83,8 +84,8 @@ pub(super) async fn run(context: &Context<'_>, config: &Config, arguments: List)
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["name", "e-mail", "kind", "organization", "roles", "status"]);
-    for user in &users {
-        table.row(cells(user));
+    for row in fitted(users.iter().map(cells).collect(), context.terminal) {
+        table.row(row);
     }
     let mut text = table.render(context.terminal);
     if more {
@@ -96,6 +97,25 @@ pub(super) async fn run(context: &Context<'_>, config: &Config, arguments: List)
     }
     context.terminal.print(&text)?;
     Ok(Exit::Done)
+}
+
+/// Cuts the columns that can be read in part, so that the last one, the status, is always there.
+fn fitted(mut rows: Vec<Vec<String>>, terminal: &Terminal) -> Vec<Vec<String>> {
+    // Column and how narrow it may become: roles, organization, name, e-mail.
+    for (column, least) in [(4, 14), (3, 16), (0, 14), (1, 24)] {
+        let widths: Vec<usize> = (0..6)
+            .map(|at| rows.iter().map(|row| row[at].width()).max().unwrap_or(0).max(12))
+            .collect();
+        // The last column is painted; it has at most this many columns on the screen.
+        let total: usize = widths[..5].iter().map(|width| width + 2).sum::<usize>() + "disabled by directory".len();
+        let wanted = widths[column]
+            .saturating_sub(total.saturating_sub(terminal.width))
+            .max(least);
+        for row in &mut rows {
+            row[column] = cut(&row[column], wanted, terminal.signs);
+        }
+    }
+    rows
 }
 
 fn cells(user: &UserRow) -> Vec<String> {

@@ -198,11 +198,12 @@ fn quarantine(row: &RunRow, quarantined: &[Quarantine], terminal: &Terminal) -> 
         paint(YELLOW.bold(), format!("{} {noun} kept out (quarantine):", number(all)))
     );
     for (id, organization, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
-        out.push_str(&format!(
-            "  {} {}\n",
-            paint(YELLOW, "!"),
-            paint(BOLD, id.escape_debug())
-        ));
+        let of = organization
+            .as_ref()
+            .map(|o| format!("  {}", paint(DIM, o)))
+            .unwrap_or_default();
+        let id = paint(BOLD, id.escape_debug());
+        out.push_str(&format!("  {} {id}{of}\n", paint(YELLOW, "!")));
         out.push_str(&wrap(&why.detail, terminal.width, "      "));
     }
     if all > quarantined.len().min(QUARANTINE_SHOWN_MAX) as u64 {

@@ -168,6 +168,39 @@ fn the_first_run_may_create_and_may_be_looked_at() {
 }
 
 #[test]
+fn a_new_firm_is_weighed_in_the_run_alone() {
+    let careful = Brakes {
+        create: limit(),
+        ..brakes()
+    };
+    let now = Counts {
+        create: 90,
+        ..Counts::default()
+    };
+    let firm = |base| Weighed {
+        organization: ExternalId::parse("o1").ok(),
+        base,
+        now,
+        ..Weighed::default()
+    };
+    let run = Weighed {
+        base: 1_000,
+        now,
+        ..Weighed::default()
+    };
+    let at = Circumstances {
+        entries: 1_090,
+        first_run: false,
+    };
+    assert!(brake(&careful, at, &[run.clone(), firm(0)]).is_empty());
+    assert_eq!(
+        brake(&careful, at, &[run, firm(10)]).len(),
+        1,
+        "a firm that we know does not grow tenfold unasked"
+    );
+}
+
+#[test]
 fn every_explanation_says_what_was_seen_and_what_to_do() {
     for hold in [run_of(1_000, 600, 0), run_of(1_000, 60, 60)].concat() {
         assert!(

@@ -196,6 +196,17 @@ fn local_edits_are_put_back_by_authority() {
 }
 
 #[test]
+fn a_default_of_ours_is_given_once() {
+    let w = World::new();
+    let e = w.entry(&[]);
+    let other_kind = with(&w.user(&e), Field::Kind, Value::text("vendor"));
+    assert_eq!(
+        w.decide(Presence::Present(&e), Some(&w.record(&e)), Some(&other_kind)),
+        Decision::Unchanged
+    );
+}
+
+#[test]
 fn three_ways_are_told_apart() {
     let w = World::new();
     let old = w.entry(&[("phone", "1")]);

@@ -24,7 +24,6 @@ fn brakes() -> Brakes {
         window_hours: 24,
         hold_empty: true,
         hold_first_run: false,
-        new_organization: false,
     }
 }
 

@@ -312,6 +312,12 @@ city = "l"
     )
 }
 
+/// The distinguished name of one of the numbered people, who take turns in the firms.
+fn numbered(number: usize) -> String {
+    let firm = [ACME, BOLT, CRANE][number % 3];
+    format!("uid=p{number:06},o={firm},{PARTNERS}")
+}
+
 /// What is not zero of a run's counts, in one order: `create=6`, `update=1 unchanged=5 drift=1`, or `nothing`.
 fn counts(run: &Json) -> String {
     let names = [

@@ -303,10 +303,13 @@ impl Run<'_> {
                     None,
                 ))
             }
-            Lookup::NotFound if comparison.is_idle() => Err(EngineError::NotFound(format!(
-                "there is no user {id}, neither here nor in the directory of source {}; check the id",
-                self.scope.source
-            ))),
+            // Nothing to compare with: unknown here, or disabled already for the same reason.
+            Lookup::NotFound if comparison.is_idle() && self.engine.store.find_users(id.as_str()).await?.is_empty() => {
+                Err(EngineError::NotFound(format!(
+                    "there is no user {id}, neither here nor in the directory of source {}; check the id",
+                    self.scope.source
+                )))
+            }
             Lookup::NotFound => Ok(Listing::complete(
                 0,
                 1,

@@ -13,6 +13,7 @@ on_both_engines!(
     an_address_used_again_inherits_nothing,
     an_address_that_a_leaver_has_is_not_given_away,
     a_chain_behind_somebody_who_stays_does_not_move,
+    an_address_that_changes_its_case_alone_is_updated,
 );
 
 async fn two_users_swap_their_addresses(db: Database) {
@@ -160,4 +161,17 @@ async fn a_chain_behind_somebody_who_stays_does_not_move(db: Database) {
             .collect::<Vec<_>>()
     };
     assert_eq!(users(&world.everything().await), users(&before));
+}
+
+async fn an_address_that_changes_its_case_alone_is_updated(db: Database) {
+    let world = World::loaded(db);
+    let id = world.user(ANNA, "id").await;
+    world.slapd.set(&ANNA.dn(), "mail", "A.Klein@acme.example");
+    assert_eq!(world.sync(), "update=1 unchanged=5");
+    world.slapd.set(&ANNA.dn(), "mail", "a.klein@ACME.example");
+    let run = world.run(0, &[]);
+    let email = world.user(ANNA, "email").await;
+    assert!(email.eq_ignore_ascii_case("a.klein@acme.example"), "{email}: {run:#}");
+    assert_eq!(world.user(ANNA, "id").await, id);
+    assert_eq!(world.sync(), "unchanged=6");
 }

@@ -12,6 +12,8 @@ on_both_engines!(
     a_plan_whose_user_was_edited_since_cannot_be_released,
     a_plan_that_the_directory_has_taken_back_cannot_be_released,
     an_older_plan_with_the_same_content_can_be_released,
+    a_plan_for_an_address_that_is_taken_since_cannot_be_released,
+    a_plan_that_would_leave_no_administrator_cannot_be_released,
     an_identity_that_sees_nobody_is_held_as_empty,
     a_filter_that_leaves_many_out_is_held,
     another_attribute_as_the_id_is_held,
@@ -181,6 +183,53 @@ async fn an_older_plan_with_the_same_content_can_be_released(db: Database) {
         .program
         .fails(1, &["runs", "release", text(&again, "run"), "--plan", hash(&again)]);
     assert!(said.contains("start a new run"), "{said}");
+}
+
+async fn a_plan_for_an_address_that_is_taken_since_cannot_be_released(db: Database) {
+    let world = World::new(db);
+    let setting = Setting {
+        head: "[brakes]\nfirst_run = \"hold\"\n",
+        ..world.setting()
+    };
+    world.set(&setting);
+    let held = world.run(10, &[]);
+    world.local_user("employee", &ANNA.mail().to_uppercase()).await;
+    let before = world.everything().await;
+    let said = world
+        .program
+        .fails(1, &["runs", "release", "last", "--plan", hash(&held)]);
+    assert!(
+        said.contains("nothing was applied") || said.contains("rolled back"),
+        "{said}"
+    );
+    assert_eq!(world.everything().await, before);
+}
+
+async fn a_plan_that_would_leave_no_administrator_cannot_be_released(db: Database) {
+    let world = World::large(db, 14);
+    assert_eq!(world.sync(), "create=20");
+    world.local_user("employee", "boss@agency.example").await;
+    for email in ["boss@agency.example", "p000001@bolt.example"] {
+        world.grant(email, "Admin").await;
+    }
+    for number in 1..=12 {
+        world.slapd.delete(&numbered(number));
+    }
+    let held = world.run(10, &[]);
+    assert_eq!(counts(&held), "disable=12 unchanged=8");
+    assert_eq!(
+        world
+            .db
+            .sql("DELETE FROM users WHERE email = 'boss@agency.example'")
+            .await,
+        1
+    );
+    let before = world.everything().await;
+    let said = world
+        .program
+        .fails(1, &["runs", "release", "last", "--plan", hash(&held)]);
+    assert!(said.contains("administrator"), "{said}");
+    assert_eq!(world.everything().await, before);
 }
 
 async fn an_identity_that_sees_nobody_is_held_as_empty(db: Database) {

@@ -4,7 +4,7 @@ use rollcall::domain::id::{ExternalId, SourceName};
 use rollcall::domain::mapping::RolePolicy;
 use rollcall::store::Actor;
 
-use super::{ANNA, BRUNO, CHLOE, World, counts};
+use super::{ANNA, BRUNO, CHLOE, Setting, World, counts, numbered};
 use crate::harness::database::{Database, on_both_engines};
 use crate::harness::slapd::person;
 
@@ -17,6 +17,7 @@ on_both_engines!(
     who_an_administrator_disabled_is_never_enabled,
     who_was_deleted_here_is_not_created_again_until_it_is_lifted,
     a_dry_run_writes_nothing,
+    neither_order_nor_paging_changes_the_plan,
 );
 
 async fn the_first_run_brings_everything_that_is_mapped(db: Database) {
@@ -265,4 +266,39 @@ async fn a_dry_run_writes_nothing(db: Database) {
     assert_eq!(applied["plan"], run["plan"], "what was shown is what is applied");
     assert_ne!(world.everything().await, before);
     assert_eq!(counts(&world.run(0, &dry)), "unchanged=5");
+}
+
+async fn neither_order_nor_paging_changes_the_plan(db: Database) {
+    let world = World::large(db, 14);
+    let hashes = |world: &World| {
+        [1, 3, 1000].map(|size| {
+            let source = format!("page_size = {size}");
+            let setting = Setting {
+                source: &source,
+                ..world.setting()
+            };
+            world.set(&setting);
+            let run = world.run(0, &["--dry-run"]);
+            let pages = run["listing"]["pages"].as_u64().expect("a number");
+            assert_eq!(pages, 20_u64.div_ceil(size), "{run:#}");
+            run["plan"].clone()
+        })
+    };
+    let [one, three, all] = hashes(&world);
+    assert_eq!(one, all);
+    assert_eq!(three, all);
+    assert_eq!(world.sync(), "create=20");
+    // What is taken out and put back comes last from the server.
+    for number in [1, 2, 3] {
+        world.slapd.set(&numbered(number), "telephoneNumber", "+1 555 0199");
+    }
+    let before = hashes(&world);
+    world.slapd.delete(&ANNA.dn());
+    world.slapd.load(&person(ANNA.1, ANNA.0, "Anna", "Klein"));
+    world.slapd.delete(&numbered(1));
+    let firm = super::BOLT;
+    world.slapd.load(&person(firm, "p000001", "Pat", "Person 1"));
+    world.slapd.set(&numbered(1), "telephoneNumber", "+1 555 0199");
+    assert_eq!(hashes(&world), before);
+    assert_eq!(counts(&world.run(0, &[])), "update=3 unchanged=17");
 }

@@ -208,6 +208,21 @@ fn stale(engine: Engine, attributes: &[String]) -> String {
     any.join(" OR ")
 }
 
+/// An address that was free when the plan was made, and is another user's by now.
+fn taken_meanwhile(run: RunId, error: StoreError) -> StoreError {
+    let of_the_database = error.cause.as_deref().and_then(sqlx::Error::as_database_error);
+    if !of_the_database.is_some_and(|said| said.message().contains("users_email")) {
+        return error;
+    }
+    StoreError {
+        kind: StoreErrorKind::Stale,
+        message: format!(
+            "the plan of run {run} no longer fits: an e-mail address that it gives to a user was taken by another since, so nothing was applied; start a new run, which tells whose it is"
+        ),
+        ..error
+    }
+}
+
 /// Refuses a plan where the directory was read again since it was held, and said something else: no row here shows
 /// that somebody who was missing is listed again.
 async fn refuse_outdated(tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
@@ -245,7 +260,8 @@ impl Store {
         tx.execute(UPDATE_ORGANIZATIONS, args![what.run, now]).await?;
         if self.has_rows(&mut tx, what.run).await? {
             self.refuse_stale(&mut tx, what).await?;
-            self.write_users(&mut tx, what, by_source).await?;
+            let users = self.write_users(&mut tx, what, by_source).await;
+            users.map_err(|error| taken_meanwhile(what.run, error))?;
             self.write_roles(&mut tx, what.run).await?;
             let records = INSERT_RECORDS.replace("{roles}", &self.engine().each_role("c.entry -> 'roles'"));
             tx.execute(&records, by_source).await?;

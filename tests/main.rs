@@ -9,5 +9,6 @@ mod directory;
 mod file_source;
 mod kill;
 mod ldap_source;
+mod runs_ldap;
 mod store;
 mod tidy;

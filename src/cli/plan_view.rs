@@ -197,12 +197,13 @@ fn quarantine(row: &RunRow, quarantined: &[Quarantine], terminal: &Terminal) -> 
         "\n{}\n",
         paint(YELLOW.bold(), format!("{} {noun} kept out (quarantine):", number(all)))
     );
-    for (id, _, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
-        out.push_str(&format!(
-            "  {} {}\n",
-            paint(YELLOW, "!"),
-            paint(BOLD, id.escape_debug())
-        ));
+    for (id, organization, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
+        let of = organization
+            .as_ref()
+            .map(|o| format!("  {}", paint(DIM, o)))
+            .unwrap_or_default();
+        let id = paint(BOLD, id.escape_debug());
+        out.push_str(&format!("  {} {id}{of}\n", paint(YELLOW, "!")));
         out.push_str(&wrap(&why.detail, terminal.width, "      "));
     }
     if all > quarantined.len().min(QUARANTINE_SHOWN_MAX) as u64 {
@@ -302,6 +303,9 @@ fn holds(row: &RunRow, terminal: &Terminal) -> String {
 }
 
 fn unchanged(counts: &Counts) -> String {
+    if counts.unchanged == 0 {
+        return "No changes".to_owned();
+    }
     format!(
         "No changes: {} as they should be",
         if counts.unchanged == 1 {

@@ -43,6 +43,7 @@ fn run_of(base: u64, disable: u64, earlier: u64) -> Vec<Hold> {
         Circumstances {
             entries: base,
             first_run: false,
+            new_organization: false,
         },
         &[scope],
     )
@@ -112,6 +113,7 @@ fn an_organization_is_weighed_by_itself() {
         Circumstances {
             entries: 9_994,
             first_run: false,
+            new_organization: false,
         },
         &scopes,
     );
@@ -128,6 +130,7 @@ fn an_empty_listing_of_a_populated_scope_is_held_below_every_floor() {
     let empty = Circumstances {
         entries: 0,
         first_run: false,
+        new_organization: false,
     };
     assert_eq!(brake(&brakes(), empty, &[scope(1)])[0].name, BrakeName::Empty);
     assert!(brake(&brakes(), empty, &[scope(0)]).is_empty());
@@ -154,6 +157,7 @@ fn the_first_run_may_create_and_may_be_looked_at() {
     let at = |first_run| Circumstances {
         entries: 1_000,
         first_run,
+        new_organization: false,
     };
     assert!(brake(&careful, at(true), std::slice::from_ref(&scope)).is_empty());
     assert_eq!(
@@ -165,6 +169,40 @@ fn the_first_run_may_create_and_may_be_looked_at() {
         ..careful
     };
     assert_eq!(brake(&looked_at, at(true), &[scope])[0].name, BrakeName::FirstRun);
+}
+
+#[test]
+fn a_new_firm_is_weighed_in_the_run_alone() {
+    let careful = Brakes {
+        create: limit(),
+        ..brakes()
+    };
+    let now = Counts {
+        create: 90,
+        ..Counts::default()
+    };
+    let firm = |base| Weighed {
+        organization: ExternalId::parse("o1").ok(),
+        base,
+        now,
+        ..Weighed::default()
+    };
+    let run = Weighed {
+        base: 1_000,
+        now,
+        ..Weighed::default()
+    };
+    let at = Circumstances {
+        entries: 1_090,
+        first_run: false,
+        new_organization: false,
+    };
+    assert!(brake(&careful, at, &[run.clone(), firm(0)]).is_empty());
+    assert_eq!(
+        brake(&careful, at, &[run, firm(10)]).len(),
+        1,
+        "a firm that we know does not grow tenfold unasked"
+    );
 }
 
 #[test]

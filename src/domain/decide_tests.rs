@@ -196,6 +196,17 @@ fn local_edits_are_put_back_by_authority() {
 }
 
 #[test]
+fn a_default_of_ours_is_given_once() {
+    let w = World::new();
+    let e = w.entry(&[]);
+    let other_kind = with(&w.user(&e), Field::Kind, Value::text("vendor"));
+    assert_eq!(
+        w.decide(Presence::Present(&e), Some(&w.record(&e)), Some(&other_kind)),
+        Decision::Unchanged
+    );
+}
+
+#[test]
 fn three_ways_are_told_apart() {
     let w = World::new();
     let old = w.entry(&[("phone", "1")]);
@@ -302,7 +313,8 @@ fn an_address_is_taken_over_only_from_whom_this_source_may_own() {
     let e = w.entry(&[("phone", "1")]);
     let free = w.user(&e);
     let other = SourceName::parse("other").expect("name");
-    let cases: [(User, Option<(SourceName, ExternalId)>, bool, Option<QuarantineCode>); 7] = [
+    type Held = (User, Option<(SourceName, ExternalId)>, bool, Option<QuarantineCode>);
+    let cases: [Held; 7] = [
         (free.clone(), None, true, None),
         (
             with(&free, Field::Kind, Value::text("employee")),

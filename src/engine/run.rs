@@ -312,7 +312,7 @@ impl Run<'_> {
                     };
                     writer.change(&change, entry, &policy).await?;
                     self.progress.changes += 1;
-                    if self.progress.changes % 1_000 == 0 {
+                    if self.progress.changes.is_multiple_of(1_000) {
                         self.observer.progress(self.progress);
                     }
                 }
@@ -346,13 +346,22 @@ impl Run<'_> {
         let since = store.now().checked_sub(window.hours()).unwrap_or(jiff::Timestamp::MIN);
         let scopes = store.weigh(self.scope, &decided.by_organization, since).await?;
         let first_run = !store.has_records(&self.scope.source).await?;
+        let new_organization = self.scope.organization.is_some() && scopes.first().is_some_and(|whole| whole.base == 0);
         // One entry that is gone is not an empty directory.
         let entries = if self.scope.external_id.is_some() {
             entries.max(1)
         } else {
             entries
         };
-        Ok(brake(brakes, Circumstances { entries, first_run }, &scopes))
+        Ok(brake(
+            brakes,
+            Circumstances {
+                entries,
+                first_run,
+                new_organization,
+            },
+            &scopes,
+        ))
     }
 
     async fn apply(&self, plan: &PlanSummary, as_of: Option<String>) -> Result<(), EngineError> {

@@ -111,7 +111,7 @@ fn mapped(id: &str, organization: Option<ExternalId>, entry: &Json) -> Result<Ma
 }
 
 /// Reads the record's columns; `None` where there is none.
-fn read_record(r: &mut Row, id: &str) -> Result<Option<Record>, StoreError> {
+pub(super) fn read_record(r: &mut Row, id: &str) -> Result<Option<Record>, StoreError> {
     let Some(user) = r.opt_parsed::<UserId>()? else {
         for _ in 0..15 {
             r.opt_text()?;

@@ -6,6 +6,7 @@ mod audit;
 mod case;
 mod comparison;
 mod error;
+mod inspect;
 mod json;
 mod known;
 mod lease;
@@ -170,6 +171,7 @@ impl Store {
             apply::ALL,
             audit::ALL,
             comparison::ALL,
+            inspect::ALL,
             lease::ALL,
             organizations::ALL,
             plan::ALL,

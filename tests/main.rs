@@ -8,4 +8,5 @@ mod connex_source;
 mod directory;
 mod file_source;
 mod ldap_source;
+mod runs_connex;
 mod store;

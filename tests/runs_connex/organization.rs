@@ -159,7 +159,7 @@ async fn who_moved_to_a_firm_that_is_not_followed_is_disabled(db: Database) {
     followed.is(0, "applied");
     assert_eq!(
         followed.counts(),
-        [3, 0, 0, 3],
+        [3, 3, 0, 3],
         "known people come back as the users that they are"
     );
     assert_eq!(stage.standing("p01").await, "active|quiet");

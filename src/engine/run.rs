@@ -72,7 +72,7 @@ struct Decided {
 
 /// One run under way.
 pub(super) struct Run<'a> {
-    engine: &'a Engine,
+    pub(super) engine: &'a Engine,
     pub(super) setup: &'a Setup,
     request: &'a Request,
     pub(super) scope: &'a Scope,

@@ -71,7 +71,7 @@ impl Limit {
 pub struct Brakes {
     /// For [`BrakeName::Disable`].
     pub disable: Limit,
-    /// For [`BrakeName::Create`]; not counted while a source has no record yet.
+    /// For [`BrakeName::Create`]; not counted while a source has no record, or an organization no user yet.
     pub create: Limit,
     /// For [`BrakeName::EmailChange`].
     pub email_change: Limit,
@@ -105,6 +105,8 @@ pub struct Circumstances {
     pub entries: u64,
     /// Whether the source has no record yet.
     pub first_run: bool,
+    /// Whether one organization is read that has no user here yet.
+    pub new_organization: bool,
 }
 
 /// Why a run is held.
@@ -172,7 +174,11 @@ pub fn brake(brakes: &Brakes, circumstances: Circumstances, scopes: &[Weighed]) 
             ),
         ];
         for (name, limit, value, earlier) in watched {
-            if name == BrakeName::Create && circumstances.first_run {
+            // A firm that is new here brings all its people at once; only the run as a whole can weigh them.
+            let first_of_organization = scope.organization.is_some() && scope.base == 0;
+            if name == BrakeName::Create
+                && (circumstances.first_run || circumstances.new_organization || first_of_organization)
+            {
                 continue;
             }
             let limit = limit.of(scope.base);
@@ -228,3 +234,7 @@ fn too_many(name: BrakeName, scope: &Weighed, value: u64, earlier: u64, limit: u
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "brake_tests.rs"]
+mod tests;

@@ -99,6 +99,13 @@ statements! {
     REVOKE_ROLES = "DELETE FROM memberships WHERE origin = 'directory' AND user_id IN \
         (SELECT user_id FROM changes WHERE run_id = $1::uuid AND action <> 'create' AND fields -> 'roles' IS NOT NULL) \
         AND group_id IN (SELECT id FROM groups WHERE kind = 'role')";
+    /// The newest run that made a plan for the same scope, or that applied one for the whole source around it.
+    NEWEST_PLAN = "SELECT n.id::text, CASE WHEN n.plan_hash = h.plan_hash THEN 1 ELSE 0 END FROM runs h \
+        JOIN runs n ON n.source = h.source AND n.id > h.id AND n.plan_hash IS NOT NULL \
+        AND ((coalesce(n.organization, '') = coalesce(h.organization, '') AND coalesce(n.external_id, '') = coalesce(h.external_id, '')) \
+          OR (n.organization IS NULL AND n.external_id IS NULL AND n.state = 'applied' AND (h.organization IS NULL OR EXISTS \
+            (SELECT 1 FROM organizations o WHERE o.source = h.source AND o.external_id = h.organization AND o.followed)))) \
+        WHERE h.id = $1::uuid ORDER BY n.id DESC LIMIT 1";
     GRANT_ROLES = "INSERT INTO memberships (user_id, group_id, origin) SELECT c.user_id, g.id, 'directory' FROM changes c \
         CROSS JOIN {roles} JOIN groups g ON g.kind = 'role' AND g.name = role.value \
         WHERE c.run_id = $1::uuid AND c.action <> 'remember' ON CONFLICT DO NOTHING";
@@ -201,6 +208,39 @@ fn stale(engine: Engine, attributes: &[String]) -> String {
     any.join(" OR ")
 }
 
+/// An address that was free when the plan was made, and is another user's by now.
+fn taken_meanwhile(run: RunId, error: StoreError) -> StoreError {
+    let of_the_database = error.cause.as_deref().and_then(sqlx::Error::as_database_error);
+    if !of_the_database.is_some_and(|said| said.message().contains("users_email")) {
+        return error;
+    }
+    StoreError {
+        kind: StoreErrorKind::Stale,
+        message: format!(
+            "the plan of run {run} no longer fits: an e-mail address that it gives to a user was taken by another since, so nothing was applied; start a new run, which tells whose it is"
+        ),
+        ..error
+    }
+}
+
+/// Refuses a plan where the directory was read again since it was held, and said something else: no row here shows
+/// that somebody who was missing is listed again.
+async fn refuse_outdated(tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
+    let Some(mut row) = tx.row(NEWEST_PLAN, args![run]).await? else {
+        return Ok(());
+    };
+    let (newest, same) = (row.text()?, row.flag()?);
+    if same {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Stale,
+        format!(
+            "the plan of run {run} no longer fits: run {newest} has read the directory since, and came to another plan, so nothing was applied; read that one, or start a new run"
+        ),
+    ))
+}
+
 impl Store {
     /// Applies the stored plan of a run, whole, or not at all.
     ///
@@ -211,13 +251,17 @@ impl Store {
         let now = self.now();
         let mut tx = self.begin().await?;
         lease::guard(&mut tx, what.lease, now).await?;
+        if matches!(what.released, Released::ByAnswer) {
+            refuse_outdated(&mut tx, what.run).await?;
+        }
         let administrators = administrators(&mut tx, what.roles).await?;
         let by_source: &[Arg] = args![what.run, &what.scope.source, now];
         tx.execute(INSERT_ORGANIZATIONS, by_source).await?;
         tx.execute(UPDATE_ORGANIZATIONS, args![what.run, now]).await?;
         if self.has_rows(&mut tx, what.run).await? {
             self.refuse_stale(&mut tx, what).await?;
-            self.write_users(&mut tx, what, by_source).await?;
+            let users = self.write_users(&mut tx, what, by_source).await;
+            users.map_err(|error| taken_meanwhile(what.run, error))?;
             self.write_roles(&mut tx, what.run).await?;
             let records = INSERT_RECORDS.replace("{roles}", &self.engine().each_role("c.entry -> 'roles'"));
             tx.execute(&records, by_source).await?;

@@ -7,6 +7,8 @@ mod config;
 mod connex_source;
 mod directory;
 mod file_source;
+mod kill;
 mod ldap_source;
 mod runs_ldap;
 mod store;
+mod tidy;

@@ -2,43 +2,46 @@
 
 use std::collections::HashMap;
 
-use super::terminal::{BOLD, CYAN, DIM, GREEN, RED, Signs, Terminal, YELLOW, cut, pad, paint};
+use unicode_width::UnicodeWidthStr;
+
+use super::terminal::{BOLD, CYAN, DIM, GREEN, RED, Signs, Terminal, YELLOW, cut, number, pad, paint};
 use crate::domain::field::{Field, Value};
 use crate::domain::plan::{Action, FieldChange, Reason};
-use crate::store::StoredChange;
+use crate::store::{StoredChange, Tally};
 
 /// Names of organizations, by their id at the directory.
 pub(super) type Names = HashMap<String, String>;
 
-/// Longest address that is lined up with others.
-const ADDRESS_WIDTH_MAX: usize = 44;
+/// How wide the addresses of a group may be, of the columns that there are.
+pub(super) fn address_width(changes: &[&StoredChange], terminal: &Terminal) -> usize {
+    let widest = changes.iter().map(|c| c.change.email.width()).max().unwrap_or(0);
+    widest.min(terminal.width.saturating_sub(6).max(16) * 3 / 5)
+}
 
-/// A change, on one line or more, each ended.
-pub(super) fn change(stored: &StoredChange, names: &Names, terminal: &Terminal) -> String {
+/// A change, on one line or more, each ended; the address is filled up to `width` columns.
+pub(super) fn change(stored: &StoredChange, names: &Names, terminal: &Terminal, width: usize) -> String {
     let change = &stored.change;
     let signs = terminal.signs;
     let only_put_back =
         change.action == Action::Update && !change.fields.is_empty() && change.fields.iter().all(|(_, c)| c.drift);
     let sign = match change.action {
-        Action::Create => paint(GREEN, "+"),
-        Action::Enable => paint(GREEN, "+"),
+        Action::Create | Action::Enable => paint(GREEN, "+"),
         Action::Update if only_put_back => paint(CYAN, signs.put_back),
         Action::Update => paint(YELLOW, "~"),
         Action::Disable | Action::Delete => paint(RED, "-"),
     };
-    let room = terminal.width.saturating_sub(6);
-    let address = cut(&change.email, ADDRESS_WIDTH_MAX.min(room), signs);
     let remark = match change.action {
         Action::Create => newcomer(stored),
         Action::Disable | Action::Enable => reason(change.reason).to_owned(),
         _ if change.reason == Reason::Linked => reason(change.reason).to_owned(),
         _ => String::new(),
     };
+    let address = cut(&change.email, width, signs);
     let mut out = format!("  {sign} {}", paint(BOLD, &address));
-    let left = room.saturating_sub(ADDRESS_WIDTH_MAX.min(room).max(address.chars().count()));
-    if !remark.is_empty() && left > 12 {
-        let gap = pad(&address, 36)[address.len()..].to_owned();
-        out.push_str(&format!("{gap}  {}", paint(DIM, cut(&remark, left + 8, signs))));
+    let left = terminal.width.saturating_sub(6 + width);
+    if !remark.is_empty() && left > 8 {
+        let gap = " ".repeat(width.saturating_sub(address.width()));
+        out.push_str(&format!("{gap}  {}", paint(DIM, cut(&remark, left, signs))));
     }
     out.push('\n');
     if change.action == Action::Create {
@@ -126,21 +129,16 @@ pub(super) fn reason(reason: Reason) -> &'static str {
 }
 
 /// The counts of changes behind a heading: `+2 ~1 -1`.
-pub(super) fn tally(changes: &[&StoredChange], signs: Signs) -> String {
-    let count = |wanted: &dyn Fn(&StoredChange) -> bool| changes.iter().filter(|c| wanted(c)).count();
-    let plus = count(&|c| matches!(c.change.action, Action::Create | Action::Enable));
-    let minus = count(&|c| matches!(c.change.action, Action::Disable | Action::Delete));
-    let drift = count(&|c| c.change.has_drift());
-    let tilde = changes.len() - plus - minus;
+pub(super) fn tally(tally: &Tally, signs: Signs) -> String {
     let parts = [
-        (plus, GREEN, "+"),
-        (tilde, YELLOW, "~"),
-        (minus, RED, "-"),
-        (drift, CYAN, signs.put_back),
+        (tally.gained, GREEN, "+"),
+        (tally.updated, YELLOW, "~"),
+        (tally.lost, RED, "-"),
+        (tally.put_back, CYAN, signs.put_back),
     ];
     let shown = parts
         .into_iter()
         .filter(|(n, ..)| *n > 0)
-        .map(|(n, style, sign)| paint(style, format!("{sign}{n}")));
+        .map(|(n, style, sign)| paint(style, format!("{sign}{}", number(n))));
     shown.collect::<Vec<_>>().join(" ")
 }

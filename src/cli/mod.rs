@@ -1,6 +1,7 @@
 //! The command line and the composition root: it reads the clock, the environment and the configuration, builds what
 //! the configuration names, and prints. Nothing else imports it, and nothing of the judgement happens here.
 
+mod cells;
 mod changes_view;
 mod check;
 mod completion;
@@ -115,6 +116,7 @@ enum Command {
     /// Print a completion script for a shell
     Completions(completion::Arguments),
     /// Print the manual page
+    #[command(after_help = "Example:\n  rollcall man | man -l -")]
     Man,
 }
 

@@ -1,15 +1,21 @@
 //! The plan of a run as people read it: grouped by organization, then one line of totals, then what was held or kept
 //! out and why, and what to do next.
 
-use super::changes_view::{Names, change, tally};
+use std::collections::BTreeMap;
+
+use super::changes_view::{Names, address_width, change, tally};
 use super::exit::Failure;
 use super::terminal::{BOLD, CYAN, DIM, GREEN, RED, Terminal, YELLOW, number, paint, plural, wrap};
+use crate::domain::id::ExternalId;
 use crate::domain::plan::Counts;
 use crate::engine::Quarantine;
-use crate::store::{RunRow, Store, StoredChange};
+use crate::store::{RunRow, Store, StoredChange, Tally};
 
 /// Most changes of a plan that are shown at once: about three screens.
-pub(super) const CHANGES_SHOWN_MAX: usize = 60;
+const CHANGES_SHOWN_MAX: u64 = 60;
+
+/// Most changes of one organization that are shown where the plan is longer than that.
+const CHANGES_OF_ONE_ORGANIZATION: u64 = 8;
 
 /// Most quarantined entries that are shown with a plan.
 const QUARANTINE_SHOWN_MAX: usize = 10;
@@ -34,24 +40,7 @@ pub(super) async fn run(
 ) -> Result<String, Failure> {
     let mut out = header(row, terminal);
     if row.counts.is_some() {
-        let names = names(store, row).await?;
-        let changes = store.changes(row.id, None, CHANGES_SHOWN_MAX as u64 + 1).await?;
-        out.push_str(&groups(
-            &changes[..changes.len().min(CHANGES_SHOWN_MAX)],
-            &names,
-            terminal,
-        ));
-        let all = row.counts.as_ref().map_or(0, all_changes);
-        if changes.len() > CHANGES_SHOWN_MAX {
-            let more = all.saturating_sub(CHANGES_SHOWN_MAX as u64);
-            let hint = format!(
-                "{} {} more; see all of them with `rollcall runs changes {}`",
-                terminal.signs.more,
-                number(more),
-                row.id
-            );
-            out.push_str(&format!("\n  {}\n", paint(DIM, hint)));
-        }
+        out.push_str(&plan(store, row, terminal).await?);
         let (new, changed) = store.run_organizations(row.id).await?;
         out.push_str(&organizations(new.len() as u64, changed.len() as u64, row));
     }
@@ -60,9 +49,40 @@ pub(super) async fn run(
     Ok(out)
 }
 
-fn all_changes(counts: &Counts) -> u64 {
-    // Who is disabled or enabled with other changes is in `update` too, so this can only be too many.
-    counts.create + counts.update + counts.disable + counts.enable + counts.delete
+/// The changes, cut to a readable length.
+async fn plan(store: &Store, row: &RunRow, terminal: &Terminal) -> Result<String, Failure> {
+    let tallies = store.tallies(row.id).await?;
+    let all: u64 = tallies.values().map(Tally::all).sum();
+    if all == 0 {
+        return Ok(String::new());
+    }
+    let each = if all > CHANGES_SHOWN_MAX {
+        CHANGES_OF_ONE_ORGANIZATION
+    } else {
+        CHANGES_SHOWN_MAX
+    };
+    let changes = store.first_changes(row.id, each, CHANGES_SHOWN_MAX).await?;
+    let organizations = tallies.len() as u64;
+    let view = View {
+        names: names(store, row).await?,
+        tallies,
+        terminal,
+        shortened: true,
+    };
+    let mut out = view.groups(&changes, None);
+    let more = all.saturating_sub(changes.len() as u64);
+    if more > 0 {
+        let hint = format!(
+            "{} {} of {} changes shown, in {}; see all of them with `rollcall runs changes {}`",
+            terminal.signs.more,
+            changes.len(),
+            number(all),
+            plural(organizations, "organization"),
+            row.id
+        );
+        out.push_str(&format!("\n{}\n", paint(DIM, hint)));
+    }
+    Ok(out)
 }
 
 fn header(row: &RunRow, terminal: &Terminal) -> String {
@@ -98,31 +118,63 @@ fn header(row: &RunRow, terminal: &Terminal) -> String {
             out.push_str(&format!(", {}.{} s", millis / 1_000, millis % 1_000 / 100));
         }
         out.push('\n');
-        for proof in &listing.proof {
-            out.push_str(&paint(DIM, wrap(proof, terminal.width, "    ")));
-        }
+        out.push_str(&paint(DIM, wrap(&listing.proof.join("; "), terminal.width, "  ")));
     }
     out
 }
 
-/// Changes under the names of their organizations.
-pub(super) fn groups(changes: &[StoredChange], names: &Names, terminal: &Terminal) -> String {
-    let mut out = String::new();
-    let mut rest = changes;
-    while let Some(first) = rest.first() {
-        let same = |c: &&StoredChange| c.change.organization == first.change.organization;
-        let group: Vec<&StoredChange> = rest.iter().take_while(same).collect();
-        let name = match &first.change.organization {
-            Some(id) => names.get(id.as_str()).map_or(id.as_str(), String::as_str),
-            None => "Without an organization",
-        };
-        out.push_str(&format!("\n{}  {}\n", paint(BOLD, name), tally(&group, terminal.signs)));
-        for one in &group {
-            out.push_str(&change(one, names, terminal));
+/// What a plan is shown with.
+pub(super) struct View<'a> {
+    /// Names of organizations.
+    pub(super) names: Names,
+    /// All changes of each organization, also those that are not shown.
+    pub(super) tallies: BTreeMap<Option<ExternalId>, Tally>,
+    /// Where it is shown.
+    pub(super) terminal: &'a Terminal,
+    /// Whether only the first changes of an organization are shown, so that the rest is to be mentioned.
+    pub(super) shortened: bool,
+}
+
+impl View<'_> {
+    /// Changes under the names of their organizations. The text before ended with the change `above`.
+    pub(super) fn groups(&self, changes: &[StoredChange], above: Option<&StoredChange>) -> String {
+        let mut out = String::new();
+        let mut above = above.map(|c| &c.change.organization);
+        let mut rest = changes;
+        while let Some(first) = rest.first() {
+            let organization = &first.change.organization;
+            let group: Vec<&StoredChange> = rest
+                .iter()
+                .take_while(|c| c.change.organization == *organization)
+                .collect();
+            let counts = self.tallies.get(organization).copied().unwrap_or_default();
+            if above != Some(organization) {
+                let name = match organization {
+                    Some(id) => self.names.get(id.as_str()).map_or(id.as_str(), String::as_str),
+                    None => "Without an organization",
+                };
+                out.push_str(&format!(
+                    "\n{}  {}\n",
+                    paint(BOLD, name),
+                    tally(&counts, self.terminal.signs)
+                ));
+            }
+            let width = address_width(&group, self.terminal);
+            for one in &group {
+                out.push_str(&change(one, &self.names, self.terminal, width));
+            }
+            let left = counts.all().saturating_sub(group.len() as u64);
+            if self.shortened && left > 0 {
+                out.push_str(&format!(
+                    "    {}\n",
+                    paint(DIM, format!("{} {} more here", self.terminal.signs.more, number(left)))
+                ));
+            }
+            above = Some(organization);
+            rest = &rest[group.len()..];
         }
-        rest = &rest[group.len()..];
+        out
     }
-    out
 }
 
 fn organizations(new: u64, changed: u64, row: &RunRow) -> String {
@@ -145,12 +197,13 @@ fn quarantine(row: &RunRow, quarantined: &[Quarantine], terminal: &Terminal) -> 
         "\n{}\n",
         paint(YELLOW.bold(), format!("{} {noun} kept out (quarantine):", number(all)))
     );
-    for (id, _, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
-        out.push_str(&format!(
-            "  {} {}\n",
-            paint(YELLOW, "!"),
-            paint(BOLD, id.escape_debug())
-        ));
+    for (id, organization, why) in quarantined.iter().take(QUARANTINE_SHOWN_MAX) {
+        let of = organization
+            .as_ref()
+            .map(|o| format!("  {}", paint(DIM, o)))
+            .unwrap_or_default();
+        let id = paint(BOLD, id.escape_debug());
+        out.push_str(&format!("  {} {id}{of}\n", paint(YELLOW, "!")));
         out.push_str(&wrap(&why.detail, terminal.width, "      "));
     }
     if all > quarantined.len().min(QUARANTINE_SHOWN_MAX) as u64 {
@@ -250,6 +303,9 @@ fn holds(row: &RunRow, terminal: &Terminal) -> String {
 }
 
 fn unchanged(counts: &Counts) -> String {
+    if counts.unchanged == 0 {
+        return "No changes".to_owned();
+    }
     format!(
         "No changes: {} as they should be",
         if counts.unchanged == 1 {
@@ -292,7 +348,9 @@ pub(super) fn totals(title: &str, counts: &Counts, done: bool) -> String {
     if parts.is_empty() {
         parts.push("nothing to change".into());
     }
-    parts.push(format!("{} unchanged", number(counts.unchanged)));
+    if counts.unchanged > 0 {
+        parts.push(format!("{} unchanged", number(counts.unchanged)));
+    }
     if counts.quarantine > 0 {
         parts.push(format!("{} in quarantine", paint(YELLOW, number(counts.quarantine))));
     }

@@ -4,10 +4,11 @@ use std::io::Write;
 
 use super::context::{Context, actor, roles};
 use super::exit::{Exit, Failure};
+use super::plan_view::View;
 use super::terminal::{DIM, GREEN, RED, Table, YELLOW, number, paint, written};
 use super::{Output, plan_view, wire};
 use crate::engine::Engine;
-use crate::store::{RunRow, Store};
+use crate::store::{RunRow, Store, StoredChange};
 
 /// How many changes are read from the store at once.
 const CHANGES_AT_ONCE: u64 = 2_000;
@@ -186,25 +187,32 @@ async fn show(context: &Context<'_>, store: &Store, row: &RunRow, output: Output
 }
 
 async fn changes(context: &Context<'_>, store: &Store, row: &RunRow, output: Output) -> Result<(), Failure> {
-    let names = plan_view::names(store, row).await?;
+    let view = View {
+        names: plan_view::names(store, row).await?,
+        tallies: store.tallies(row.id).await?,
+        terminal: context.terminal,
+        shortened: false,
+    };
     let mut out = std::io::BufWriter::new(anstream::stdout());
-    let mut after = None;
-    let mut any = false;
+    let mut last: Option<StoredChange> = None;
     loop {
-        let page = store.changes(row.id, after, CHANGES_AT_ONCE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.position);
-        any = true;
+        let page = store
+            .changes(row.id, last.as_ref().map(|c| c.position), CHANGES_AT_ONCE)
+            .await?;
+        if page.is_empty() {
+            break;
+        }
         let text = match output {
             Output::Json => page
                 .iter()
                 .map(|c| format!("{}\n", wire::change(c, row.state == "applied")))
                 .collect(),
-            Output::Text => plan_view::groups(&page, &names, context.terminal),
+            Output::Text => view.groups(&page, last.as_ref()),
         };
         written(out.write_all(text.as_bytes()))?;
+        last = page.into_iter().next_back();
     }
-    if !any && output == Output::Text {
+    if last.is_none() && output == Output::Text {
         written(out.write_all(b"This run has no changes.\n"))?;
     }
     written(out.flush())

@@ -31,7 +31,6 @@ pub(super) struct Signs {
     pub(super) yes: &'static str,
     pub(super) no: &'static str,
     pub(super) more: &'static str,
-    pub(super) dot: &'static str,
 }
 
 const UNICODE: Signs = Signs {
@@ -40,7 +39,6 @@ const UNICODE: Signs = Signs {
     yes: "✓",
     no: "✗",
     more: "…",
-    dot: "·",
 };
 const ASCII: Signs = Signs {
     arrow: "->",
@@ -48,7 +46,6 @@ const ASCII: Signs = Signs {
     yes: "ok",
     no: "FAILED",
     more: "...",
-    dot: "|",
 };
 
 /// Where a command writes.
@@ -130,7 +127,7 @@ pub(super) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -201,10 +198,6 @@ impl Table {
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     pub(super) fn render(&self, terminal: &Terminal) -> String {

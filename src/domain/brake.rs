@@ -71,7 +71,7 @@ impl Limit {
 pub struct Brakes {
     /// For [`BrakeName::Disable`].
     pub disable: Limit,
-    /// For [`BrakeName::Create`]; not counted while a source has no record yet.
+    /// For [`BrakeName::Create`]; not counted while a source has no record, or an organization no user yet.
     pub create: Limit,
     /// For [`BrakeName::EmailChange`].
     pub email_change: Limit,
@@ -103,7 +103,7 @@ pub struct Weighed {
 pub struct Circumstances {
     /// Entries that the listing had in scope, bad ones included.
     pub entries: u64,
-    /// Whether the source has no record yet.
+    /// Whether the source has no record yet, or the one organization that is read has no user here.
     pub first_run: bool,
 }
 
@@ -172,7 +172,9 @@ pub fn brake(brakes: &Brakes, circumstances: Circumstances, scopes: &[Weighed]) 
             ),
         ];
         for (name, limit, value, earlier) in watched {
-            if name == BrakeName::Create && circumstances.first_run {
+            // A firm that is new here brings all its people at once; only the run as a whole can weigh them.
+            let first_of_organization = scope.organization.is_some() && scope.base == 0;
+            if name == BrakeName::Create && (circumstances.first_run || first_of_organization) {
                 continue;
             }
             let limit = limit.of(scope.base);
@@ -228,3 +230,7 @@ fn too_many(name: BrakeName, scope: &Weighed, value: u64, earlier: u64, limit: u
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "brake_tests.rs"]
+mod tests;

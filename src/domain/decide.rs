@@ -57,11 +57,14 @@ pub struct Policy<'a> {
 
 impl Policy<'_> {
     /// Who decides `field` of this source's users: nobody but the agency, where the directory does not state it.
+    ///
+    /// A kind or roles that no rule maps are a default of ours, which a new user gets and the agency may change.
     pub fn authority(&self, field: &Field) -> Authority {
-        if self.mapping.covers(field) {
-            self.authorities.of(field)
-        } else {
-            Authority::Local
+        let configured = self.authorities.of(field);
+        match (self.mapping.covers(field), self.mapping.rule(field), field) {
+            (false, ..) => Authority::Local,
+            (true, None, Field::Kind | Field::Roles) => configured.max(Authority::Initial),
+            _ => configured,
         }
     }
 }
@@ -346,3 +349,7 @@ fn compare(field: &Field, said: &Value, record: Option<&Record>, user: &User) ->
         drift,
     })
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -4,7 +4,9 @@
 mod answer;
 mod error;
 mod events;
+mod heartbeat;
 mod intake;
+mod reading;
 mod run;
 mod scope;
 

@@ -1,34 +1,24 @@
 //! One run from its lease to its end. A dry run is the same run, stopped at the one place where runs stop.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::StreamExt;
 use jiff::ToSpan;
-use tokio::sync::mpsc;
 
 use super::events::{Observer, Phase, Progress};
+use super::heartbeat::Heartbeat;
 use super::intake::Intake;
 use super::{Engine, EngineError, Setup};
 use crate::domain::brake::{Circumstances, Hold, brake};
-use crate::domain::decide::{Case as DomainCase, Decision, Facts, Presence, decide};
-use crate::domain::entry::Received;
+use crate::domain::decide::{Case as DomainCase, Decision, Facts, Policy, Presence, decide};
 use crate::domain::id::{ExternalId, RunId};
 use crate::domain::plan::{Counts, PlanHasher};
-use crate::domain::quarantine::{QuarantineCode, Quarantined};
+use crate::domain::quarantine::Quarantined;
 use crate::domain::run::{PlanSummary, Scope, Verdict, verdict};
-use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup, SourceError};
 use crate::store::{
-    Actor, Applied, Case, Comparison, LEASE_SECONDS, Lease, Listed, NewRun, PlanWriter, QUARANTINE_STORED_MAX,
-    Released, RunError, RunRow, Staged, StagedEntry,
+    Actor, Applied, Case, Comparison, Lease, Listed, NewRun, PlanWriter, QUARANTINE_STORED_MAX, Released, RunError,
+    RunRow, Staged,
 };
-
-/// Most entries missing from one organization's listing that are looked up one by one; what is beyond is not taken for
-/// missing by that run.
-const CONFIRMATIONS_MAX: u64 = 1_000;
-
-/// How many of them are asked for at once.
-const CONFIRMATIONS_AT_ONCE: usize = 8;
 
 /// How often a plan is decided anew where the table changed between decision and apply.
 const DECISIONS_MAX: u32 = 3;
@@ -81,15 +71,15 @@ struct Decided {
 }
 
 /// One run under way.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     engine: &'a Engine,
-    setup: &'a Setup,
+    pub(super) setup: &'a Setup,
     request: &'a Request,
-    scope: &'a Scope,
+    pub(super) scope: &'a Scope,
     id: RunId,
     lease: &'a Lease,
-    observer: &'a dyn Observer,
-    progress: Progress,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) progress: Progress,
     found: Findings,
 }
 
@@ -194,8 +184,9 @@ impl Engine {
 }
 
 impl Run<'_> {
-    fn enter(&mut self, phase: Phase) {
+    pub(super) fn enter(&mut self, phase: Phase) {
         self.progress.phase = phase;
+        tracing::info!(run = %self.id, source = %self.scope.source, phase = phase.as_str(), "the run enters a phase");
         self.observer.progress(self.progress);
     }
 
@@ -242,130 +233,6 @@ impl Run<'_> {
         let ending = self.settle(&mut comparison, &intake, listing.as_of).await;
         comparison.end().await?;
         ending
-    }
-
-    /// Reads the scope into the comparison.
-    async fn read(&mut self, intake: &mut Intake<'_>, comparison: &mut Comparison) -> Result<Listing, EngineError> {
-        if let Some(id) = &self.scope.external_id {
-            return self.read_one(id, intake, comparison).await;
-        }
-        let wanted = match &self.scope.organization {
-            Some(id) => ListingScope::Organization(id.clone()),
-            None => ListingScope::Source,
-        };
-        let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
-        let source = Arc::clone(&self.setup.source);
-        let reading = AbortOnDrop(tokio::spawn(async move { source.list(&wanted, sender).await }));
-        while let Some(batch) = batches.recv().await {
-            self.progress.entries += batch.entries.len() as u64;
-            self.progress.pages += batch.pages;
-            intake.batch(batch, comparison).await?;
-            self.observer.progress(self.progress);
-        }
-        Ok(reading.join(self.scope).await??)
-    }
-
-    /// Reads one entry by its id: found or not, the answer is complete.
-    async fn read_one(
-        &mut self,
-        id: &ExternalId,
-        intake: &mut Intake<'_>,
-        comparison: &mut Comparison,
-    ) -> Result<Listing, EngineError> {
-        let source = Arc::clone(&self.setup.source);
-        let wanted = id.clone();
-        let asking = AbortOnDrop(tokio::spawn(async move { source.lookup(&wanted).await }));
-        match asking.join(self.scope).await?? {
-            Lookup::Found(received) => {
-                if let Received::Entry(entry) = &*received
-                    && let Some(organization) = &entry.organization
-                    && organization.name.is_none()
-                    && !intake.covers(entry)
-                {
-                    let found = self.setup.source.find_organization(organization.id.as_str()).await?;
-                    let organizations = found.into_iter().filter(|o| o.id == organization.id).collect();
-                    intake
-                        .batch(
-                            crate::domain::entry::Batch {
-                                organizations,
-                                ..Default::default()
-                            },
-                            comparison,
-                        )
-                        .await?;
-                }
-                intake.entry(*received, comparison).await?;
-                self.progress.entries = 1;
-                Ok(Listing::complete(
-                    1,
-                    1,
-                    vec!["the directory was asked for this entry, and has it".into()],
-                    None,
-                ))
-            }
-            // Nothing to compare with: unknown here, or disabled already for the same reason.
-            Lookup::NotFound if comparison.is_idle() && self.engine.store.find_users(id.as_str()).await?.is_empty() => {
-                Err(EngineError::NotFound(format!(
-                    "there is no user {id}, neither here nor in the directory of source {}; check the id",
-                    self.scope.source
-                )))
-            }
-            Lookup::NotFound => Ok(Listing::complete(
-                0,
-                1,
-                vec!["the directory was asked for this entry, and has no such one".into()],
-                None,
-            )),
-        }
-    }
-
-    /// Who is missing from one organization may have moved to another: each is asked for by its id.
-    async fn confirm_absences(
-        &mut self,
-        intake: &mut Intake<'_>,
-        comparison: &mut Comparison,
-    ) -> Result<(), EngineError> {
-        let missing = comparison.absent(CONFIRMATIONS_MAX + 1).await?;
-        if missing.is_empty() || intake.in_scope == 0 {
-            // Nobody left at all: the brake for an empty listing asks a person instead.
-            return Ok(());
-        }
-        self.enter(Phase::Confirming);
-        let source = &self.setup.source;
-        let asked = stream::iter(missing.into_iter().enumerate())
-            .map(|(at, id)| async move {
-                let answer: Result<Lookup, Option<SourceError>> = match at as u64 {
-                    n if n >= CONFIRMATIONS_MAX => Err(None),
-                    _ => source.lookup(&id).await.map_err(Some),
-                };
-                (id, answer)
-            })
-            .buffered(CONFIRMATIONS_AT_ONCE);
-        let answers: Vec<_> = asked.collect().await;
-        for (id, answer) in answers {
-            match answer {
-                Ok(Lookup::NotFound) => {}
-                Ok(Lookup::Found(received)) => {
-                    let moved_away = matches!(&*received, Received::Entry(entry) if !intake.covers(entry));
-                    if !moved_away {
-                        comparison.not_absent(&id).await?;
-                        intake.entry(*received, comparison).await?;
-                    }
-                }
-                Err(_) => {
-                    comparison.not_absent(&id).await?;
-                    let why = "the listing lacks it, and the directory could not be asked for it by its id, so it is not taken for missing; the next run asks again";
-                    let content = Staged::Bad(Quarantined::new(QuarantineCode::NotConfirmed, why));
-                    let entry = StagedEntry {
-                        id: Some(id),
-                        organization: self.scope.organization.clone(),
-                        content,
-                    };
-                    comparison.stage(entry, &self.setup.policy()).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Decides, weighs, and applies; again where the table changed under the decision.
@@ -445,7 +312,7 @@ impl Run<'_> {
                     };
                     writer.change(&change, entry, &policy).await?;
                     self.progress.changes += 1;
-                    if self.progress.changes % 1_000 == 0 {
+                    if self.progress.changes.is_multiple_of(1_000) {
                         self.observer.progress(self.progress);
                     }
                 }
@@ -478,7 +345,9 @@ impl Run<'_> {
         let window = i64::from(brakes.window_hours);
         let since = store.now().checked_sub(window.hours()).unwrap_or(jiff::Timestamp::MIN);
         let scopes = store.weigh(self.scope, &decided.by_organization, since).await?;
-        let first_run = !store.has_records(&self.scope.source).await?;
+        let first_of_organization =
+            self.scope.organization.is_some() && scopes.first().is_some_and(|whole| whole.base == 0);
+        let first_run = first_of_organization || !store.has_records(&self.scope.source).await?;
         // One entry that is gone is not an empty directory.
         let entries = if self.scope.external_id.is_some() {
             entries.max(1)
@@ -512,7 +381,7 @@ fn is_transient(error: &EngineError) -> bool {
     matches!(error, EngineError::Store(e) if e.is_transient())
 }
 
-fn judge(case: &Case, facts: &Facts, policy: &crate::domain::decide::Policy<'_>) -> Decision {
+fn judge(case: &Case, facts: &Facts, policy: &Policy<'_>) -> Decision {
     let presence = match &case.content {
         Some(Staged::Mapped(entry)) => Presence::Present(entry),
         Some(Staged::Bad(why)) => Presence::Quarantined(why),
@@ -527,48 +396,4 @@ fn judge(case: &Case, facts: &Facts, policy: &crate::domain::decide::Policy<'_>)
         },
         policy,
     )
-}
-
-/// A task that ends with the run that started it.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    async fn join(mut self, scope: &Scope) -> Result<T, EngineError> {
-        (&mut self.0)
-            .await
-            .map_err(|_| EngineError::Panicked(scope.source.to_string()))
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Renews a lease for as long as it lives.
-struct Heartbeat(tokio::task::JoinHandle<()>);
-
-impl Heartbeat {
-    fn start(engine: &Engine, lease: &Lease) -> Self {
-        let (store, lease) = (engine.store.clone(), lease.clone());
-        let every = std::time::Duration::from_secs(LEASE_SECONDS.unsigned_abs() / 4);
-        Self(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                // A lease that was lost is refused where it matters: inside the writing transaction.
-                if let Err(error) = store.renew_lease(&lease).await
-                    && !error.is_transient()
-                {
-                    return;
-                }
-            }
-        }))
-    }
-}
-
-impl Drop for Heartbeat {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -6,69 +6,25 @@
 use std::collections::BTreeSet;
 
 use futures_util::stream::{BoxStream, StreamExt};
-use serde_json::Value as Json;
 
-use super::error::{StoreError, StoreErrorKind};
+use super::case::{Case, Staged, StagedEntry, parse_id, read_case};
+use super::error::StoreError;
 use super::known::Known;
 use super::row::{Arg, Row, args};
 use super::sql::{Engine, statements};
-use super::users::{USER_COLUMNS, attribute_values, lines, read_user, text_value};
-use super::{Pools, Session, Store, json, postgres};
+use super::users::USER_COLUMNS;
+use super::{Session, Store, json};
 use crate::domain::decide::Policy;
-use crate::domain::field::{Authority, Field, Value, Values};
-use crate::domain::id::{Digest, ExternalId, UserId};
-use crate::domain::mapping::Mapped;
-use crate::domain::quarantine::{QuarantineCode, Quarantined};
-use crate::domain::record::Record;
+use crate::domain::field::{Authority, Field};
+use crate::domain::id::{Digest, ExternalId, SourceName};
+use crate::domain::quarantine::QuarantineCode;
 use crate::domain::run::Scope;
-use crate::domain::text::EmailAddress;
-use crate::domain::user::User;
 
 /// How many rows are staged at once.
 const ROWS_AT_ONCE: usize = 2_000;
 
-/// How many records SQLite aggregates into one answer: a row costs more to fetch there than to read.
-const RECORDS_AT_ONCE: i64 = 20_000;
-
 /// Most rounds in which addresses are followed from holder to holder. A longer chain stays in quarantine for a run.
 const CHAIN_ROUNDS_MAX: u32 = 1_000;
-
-/// What is staged of one entry.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Staged {
-    /// As mapped.
-    Mapped(Box<Mapped>),
-    /// It cannot be used; it counts as present.
-    Bad(Quarantined),
-}
-
-/// One entry to be staged.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StagedEntry {
-    /// Its id; `None` where the directory gave none that can be read.
-    pub id: Option<ExternalId>,
-    /// Its organization, where that is known.
-    pub organization: Option<ExternalId>,
-    /// What it says.
-    pub content: Staged,
-}
-
-/// One case, as it comes back from the database.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Case {
-    /// The entry's id; `?` and a number where there was none.
-    pub id: String,
-    /// Its organization.
-    pub organization: Option<ExternalId>,
-    /// What the directory says; `None` where a complete listing lacks it.
-    pub content: Option<Staged>,
-    /// What it said last.
-    pub record: Option<Record>,
-    /// What we hold.
-    pub user: Option<User>,
-    /// The user who has the entry's address now and would still have it afterwards.
-    pub holder: Option<UserId>,
-}
 
 /// The comparison of one run.
 pub struct Comparison {
@@ -148,7 +104,7 @@ impl Comparison {
         conn.execute(&format!("{temporary} {staged}"), args![]).await?;
         conn.execute(&format!("{temporary} unseen (digest text PRIMARY KEY)"), args![])
             .await?;
-        let known = load_known(store, scope, policy).await?;
+        let known = Known::load(store, scope, policy).await?;
         Ok(Self {
             store: store.clone(),
             session,
@@ -299,7 +255,7 @@ impl Comparison {
     }
 
     /// An id that came both unchanged and changed is a duplicate too.
-    async fn both_ways(&mut self, source: &crate::domain::id::SourceName) -> Result<(), StoreError> {
+    async fn both_ways(&mut self, source: &SourceName) -> Result<(), StoreError> {
         let sql = "SELECT r.external_id, r.digest FROM staged s JOIN records r ON r.source = $1 AND r.external_id = s.external_id WHERE NOT s.absent";
         let mut both = Vec::new();
         {
@@ -326,7 +282,7 @@ impl Comparison {
     }
 
     /// An address that a staged entry claims, and that an unchanged entry of this listing has: both are out.
-    async fn unchanged_rivals(&mut self, source: &crate::domain::id::SourceName) -> Result<(), StoreError> {
+    async fn unchanged_rivals(&mut self, source: &SourceName) -> Result<(), StoreError> {
         let rows = self.session.conn().rows(UNCHANGED_RIVALS, args![source]).await?;
         let mut out = BTreeSet::new();
         for mut row in rows {
@@ -424,207 +380,3 @@ impl Comparison {
 
 const CLAIMED_BEFORE: &str = "more than one entry of this listing claims ";
 const CLAIMED_AFTER: &str = "; neither is touched until the directory gives them different addresses";
-
-fn parse_id(text: String) -> Result<ExternalId, StoreError> {
-    ExternalId::parse(text).map_err(|e| {
-        StoreError::new(
-            StoreErrorKind::Internal,
-            format!("a stored external id cannot be read: {e}"),
-        )
-    })
-}
-
-fn read_case(mut row: Row, roles: &crate::domain::mapping::RolePolicy) -> Result<Case, StoreError> {
-    let r = &mut row;
-    let id = r.text()?;
-    let organization = Some(r.text()?).filter(|o| !o.is_empty()).map(parse_id).transpose()?;
-    let absent = r.flag()?;
-    let (entry, code, detail) = (r.opt_json()?, r.opt_text()?, r.opt_text()?);
-    let holder = r.opt_parsed()?;
-    let content = match (absent, code, entry) {
-        (true, ..) => None,
-        (false, Some(code), _) => {
-            let code = QuarantineCode::parse(&code).unwrap_or(QuarantineCode::Unreadable);
-            Some(Staged::Bad(Quarantined::new(code, detail.unwrap_or_default())))
-        }
-        (false, None, entry) => Some(Staged::Mapped(Box::new(mapped(
-            &id,
-            organization.clone(),
-            &entry.unwrap_or_default(),
-        )?))),
-    };
-    let record = read_record(r, &id)?;
-    let user = read_user(r, roles)?;
-    Ok(Case {
-        id,
-        organization,
-        content,
-        record,
-        user,
-        holder,
-    })
-}
-
-fn mapped(id: &str, organization: Option<ExternalId>, entry: &Json) -> Result<Mapped, StoreError> {
-    let values = json::values_from(entry);
-    let email = EmailAddress::parse(values.text(&Field::Email).unwrap_or_default()).map_err(|e| {
-        StoreError::new(
-            StoreErrorKind::Internal,
-            format!("a staged entry cannot be read back: {e}"),
-        )
-    })?;
-    Ok(Mapped {
-        id: parse_id(id.to_owned())?,
-        organization,
-        email,
-        values,
-        refused_roles: BTreeSet::new(),
-    })
-}
-
-/// Reads the record's columns; `None` where there is none.
-fn read_record(r: &mut Row, id: &str) -> Result<Option<Record>, StoreError> {
-    let Some(user) = r.opt_parsed::<UserId>()? else {
-        for _ in 0..15 {
-            r.opt_text()?;
-        }
-        return Ok(None);
-    };
-    let digest = r.parsed()?;
-    let covered = r.int()?;
-    let mut values = Vec::with_capacity(12);
-    for field in [
-        Field::Email,
-        Field::FirstName,
-        Field::LastName,
-        Field::Phone,
-        Field::Title,
-        Field::Kind,
-        Field::License,
-    ] {
-        values.push((field, text_value(r.opt_text()?)));
-    }
-    let billable = r.opt_int()?.map(|b| if b == 0 { "false" } else { "true" });
-    values.push((Field::Billable, Value::Text(billable.map(str::to_owned))));
-    values.push((Field::Status, text_value(r.opt_text()?)));
-    values.push((Field::Roles, Value::Set(lines(r.opt_text()?))));
-    let attributes = attribute_values(r.opt_json()?);
-    let absent = r.flag()?;
-    let organization = r.opt_text()?.map(parse_id).transpose()?;
-    values.push((
-        Field::Organization,
-        Value::Text(organization.as_ref().map(|o| o.as_str().to_owned())),
-    ));
-    let is_covered = |field: &Field| {
-        Field::COLUMNS
-            .iter()
-            .position(|c| c == field)
-            .is_some_and(|bit| covered & (1 << bit) != 0)
-    };
-    let values = values
-        .into_iter()
-        .filter(|(field, _)| is_covered(field))
-        .chain(attributes)
-        .collect();
-    Ok(Some(Record {
-        id: parse_id(id.to_owned())?,
-        user,
-        organization,
-        digest,
-        values: Values::new(values),
-        absent,
-    }))
-}
-
-/// The condition under which the user `u` of the record `r` is as the record says, for every field that is the
-/// directory's.
-fn clean(policy: &Policy<'_>) -> String {
-    let mut all = vec![
-        "NOT r.absent".to_owned(),
-        "u.kind <> 'employee'".to_owned(),
-        "(u.status = r.status OR (u.status = 'disabled' AND coalesce(u.disabled_by, 'admin') <> 'directory'))"
-            .to_owned(),
-    ];
-    for field in policy
-        .mapping
-        .fields()
-        .filter(|f| policy.authority(f) == Authority::Directory)
-    {
-        all.push(match &field {
-            Field::Status => continue,
-            Field::Email => "u.email = r.email".to_owned(),
-            Field::Organization => "u.organization_id IS NOT DISTINCT FROM r.organization_id".to_owned(),
-            Field::Billable => "u.billable IS NOT DISTINCT FROM r.billable".to_owned(),
-            Field::Roles => "coalesce((SELECT string_agg(g.name, '\n' ORDER BY g.name) FROM memberships m \
-                JOIN groups g ON g.id = m.group_id WHERE m.user_id = u.id AND g.kind = 'role' AND m.origin = 'directory'), '') = r.roles"
-                .to_owned(),
-            Field::Attribute(name) => format!("coalesce(u.attributes ->> '{name}', '') = coalesce(r.attributes ->> '{name}', '')"),
-            column => format!("coalesce(u.{column}, '') = coalesce(r.{column}, '')"),
-        });
-    }
-    all.join(" AND ")
-}
-
-async fn load_known(store: &Store, scope: &Scope, policy: &Policy<'_>) -> Result<Known, StoreError> {
-    // Source names have letters, digits, `-` and `_` alone; ids travel as quoted text.
-    let mut within = format!("r.source = '{}'", scope.source);
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    match (&scope.external_id, &scope.organization) {
-        (Some(id), _) => within.push_str(&format!(" AND r.external_id = {}", quoted(id.as_str()))),
-        (None, Some(organization)) => within.push_str(&format!(
-            " AND r.organization_id = (SELECT id FROM organizations WHERE source = '{}' AND external_id = {})",
-            scope.source,
-            quoted(organization.as_str())
-        )),
-        (None, None) => within.push_str(
-            " AND (r.organization_id IS NULL OR r.organization_id IN (SELECT id FROM organizations WHERE followed))",
-        ),
-    }
-    // A link whose user is gone is in step: the user was deleted here, and is not to come back.
-    let state = format!(
-        "CASE WHEN u.id IS NULL OR ({}) THEN 'c' WHEN r.absent AND u.status <> 'active' THEN 'a' ELSE 'd' END",
-        clean(policy)
-    );
-    let from = "FROM records r LEFT JOIN users u ON u.id = r.user_id";
-    let (mut clean, mut doubtful) = (Vec::new(), Vec::new());
-    let mut take = |digest: &[u8], state: u8| {
-        let digest = std::str::from_utf8(digest)
-            .ok()
-            .and_then(|text| text.parse::<Digest>().ok());
-        match (digest, state) {
-            (Some(d), b'c') => clean.push(d.0),
-            (Some(d), b'd') => doubtful.push(d.0),
-            // Absent already, and disabled for it: there is nothing left to do about it.
-            _ => {}
-        }
-    };
-    match &store.pools {
-        Pools::Postgres(pool) => {
-            let query = format!("SELECT r.digest || {state} {from} WHERE {within}");
-            postgres::copy_out(pool, &query, |line| {
-                if let Some((state, digest)) = line.split_last() {
-                    take(digest, *state);
-                }
-            })
-            .await?;
-        }
-        Pools::Sqlite(_) => {
-            let last = store
-                .row("SELECT coalesce(max(rowid), 0) FROM records", args![])
-                .await?
-                .map_or(Ok(0), |mut r| r.int())?;
-            for from_row in (0..=last).step_by(usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX)) {
-                let sql = format!(
-                    "SELECT coalesce(group_concat(r.digest || {state}, ''), '') {from} WHERE {within} AND r.rowid > $1 AND r.rowid <= $2"
-                );
-                let Some(mut row) = store.row(&sql, args![from_row, from_row + RECORDS_AT_ONCE]).await? else {
-                    continue;
-                };
-                for one in row.text()?.as_bytes().chunks_exact(33) {
-                    take(&one[..32], one[32]);
-                }
-            }
-        }
-    }
-    Ok(Known::new(clean, doubtful))
-}

@@ -3,8 +3,10 @@
 
 mod apply;
 mod audit;
+mod case;
 mod comparison;
 mod error;
+mod inspect;
 mod json;
 mod known;
 mod lease;
@@ -29,11 +31,12 @@ use uuid::{ContextV7, Uuid};
 
 pub use apply::{Applied, Released};
 pub use audit::{Actor, AuditRow};
-pub use comparison::{Case, Comparison, Staged, StagedEntry};
+pub use case::{Case, Staged, StagedEntry};
+pub use comparison::Comparison;
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{LEASE_SECONDS, Lease};
 pub use organizations::{KnownOrganization, Organization, OrganizationChange, OrganizationFilter};
-pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange};
+pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange, Tally};
 pub use quarantine::QuarantineRow;
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
 pub use sql::Engine;
@@ -168,6 +171,7 @@ impl Store {
             apply::ALL,
             audit::ALL,
             comparison::ALL,
+            inspect::ALL,
             lease::ALL,
             organizations::ALL,
             plan::ALL,

@@ -181,10 +181,10 @@ impl Store {
         wanted: &str,
     ) -> Result<Vec<OrganizationId>, StoreError> {
         let source = Arg::Text(source.map(|s| s.as_str().to_owned()));
-        if let Ok(id) = uuid::Uuid::try_parse(wanted) {
-            if let Some(mut row) = self.row(BY_ORGANIZATION_ID, args![id.to_string()]).await? {
-                return Ok(vec![row.parsed()?]);
-            }
+        if let Ok(id) = uuid::Uuid::try_parse(wanted)
+            && let Some(mut row) = self.row(BY_ORGANIZATION_ID, args![id.to_string()]).await?
+        {
+            return Ok(vec![row.parsed()?]);
         }
         for sql in [BY_SOURCE_ID, BY_NAME] {
             let rows = self.rows(sql, &[source.clone(), wanted.into()]).await?;

@@ -35,6 +35,14 @@ statements! {
         c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM changes c JOIN runs r ON r.id = c.run_id \
         LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
         WHERE c.run_id = $1::uuid AND c.action <> 'remember' AND c.position > $2 ORDER BY c.position LIMIT $3";
+    FIRST_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
+        c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM \
+        (SELECT n.*, row_number() OVER (PARTITION BY n.organization ORDER BY n.position) AS nth FROM changes n \
+         WHERE n.run_id = $1::uuid AND n.action <> 'remember' AND n.position < $4) c JOIN runs r ON r.id = c.run_id \
+        LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
+        WHERE c.nth <= $2 ORDER BY c.position LIMIT $3";
+    TALLIES = "SELECT organization, action, CASE WHEN drift THEN 1 ELSE 0 END, count(*) FROM changes \
+        WHERE run_id = $1::uuid AND action <> 'remember' GROUP BY 1, 2, 3";
     USER_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
         c.fields::text, coalesce(c.created, c.entry)::text, r.source, r.id::text, r.finished_at::text, r.answered_at::text, r.actor \
         FROM changes c JOIN runs r ON r.id = c.run_id \
@@ -190,6 +198,29 @@ fn created(entry: &Mapped, policy: &Policy<'_>) -> Option<String> {
     Some(json::values(entry.values.iter().filter(|(field, _)| given(field))).to_string())
 }
 
+/// How many changes of a plan are looked at for its shortened form.
+const FIRST_CHANGES_OF: u64 = 20_000;
+
+/// How many changes of each kind, in one organization.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Users who may sign in afterwards and could not before.
+    pub gained: u64,
+    /// Users who stay active or disabled, and change.
+    pub updated: u64,
+    /// Users who may no longer sign in.
+    pub lost: u64,
+    /// Users of whom a field is put back.
+    pub put_back: u64,
+}
+
+impl Tally {
+    /// All changes.
+    pub fn all(&self) -> u64 {
+        self.gained + self.updated + self.lost
+    }
+}
+
 /// A change read back from a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredChange {
@@ -276,6 +307,32 @@ impl Store {
         let after = after.map_or(-1, |a| i64::try_from(a).unwrap_or(i64::MAX));
         let rows = self.rows(READ_CHANGES, args![run, after, limit]).await?;
         rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
+    /// The first changes of each organization, for a plan that is cut to a readable length: at most `each` of one
+    /// organization and `limit` in all, out of the first 20,000 of the plan.
+    pub async fn first_changes(&self, run: RunId, each: u64, limit: u64) -> Result<Vec<StoredChange>, StoreError> {
+        let rows = self
+            .rows(FIRST_CHANGES, args![run, each, limit, FIRST_CHANGES_OF])
+            .await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
+    /// How many changes of each kind a plan has, by organization.
+    pub async fn tallies(&self, run: RunId) -> Result<BTreeMap<Option<ExternalId>, Tally>, StoreError> {
+        let mut tallies: BTreeMap<Option<ExternalId>, Tally> = BTreeMap::new();
+        for mut r in self.rows(TALLIES, args![run]).await? {
+            let key = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
+            let (action, drift, n) = (r.text()?, r.flag()?, r.count()?);
+            let tally = tallies.entry(key).or_default();
+            match action.as_str() {
+                "create" | "enable" => tally.gained += n,
+                "disable" | "delete" => tally.lost += n,
+                _ => tally.updated += n,
+            }
+            tally.put_back += if drift { n } else { 0 };
+        }
+        Ok(tallies)
     }
 
     /// What runs did to one user, newest first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolCopyExt as _, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Column, PgConnection, Row as _, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Connection as _, PgConnection, Row as _, TypeInfo, ValueRef};
 
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Cell, Row};
@@ -31,12 +31,33 @@ pub(super) async fn open(url: &str, password: Option<&str>, connections: u32) ->
     if let Some(password) = password {
         options = options.password(password);
     }
+    // A pool goes on trying a server that refuses until its time is over, and then says only that it is over.
+    let first = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let place = format!("PostgreSQL at {}:{}", options.get_host(), options.get_port());
+    match first {
+        Ok(Ok(connection)) => connection.close().await?,
+        Ok(Err(sqlx::Error::Io(e))) => {
+            let message =
+                format!("{place} cannot be reached ({e}); check that it runs, and host and port in database.url");
+            return Err(StoreError {
+                kind: StoreErrorKind::Unreachable,
+                message,
+                cause: Some(Box::new(sqlx::Error::Io(e))),
+            });
+        }
+        Ok(Err(e)) => return Err(e.into()),
+        Err(_) => {
+            let seconds = ACQUIRE_TIMEOUT.as_secs();
+            let message = format!(
+                "{place} did not answer within {seconds} s; check host and port in database.url, and the network between"
+            );
+            return Err(StoreError::new(StoreErrorKind::Unreachable, message));
+        }
+    }
     let pool = PgPoolOptions::new()
         .max_connections(connections.max(3))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await;
-    Ok(pool?)
+        .acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(pool.connect_lazy_with(options))
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;

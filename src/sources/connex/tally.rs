@@ -176,7 +176,8 @@ impl Tally {
     }
 
     fn counted(&self) -> String {
-        format!("{} {} in {} pages", self.entries, self.what, self.pages)
+        let plural = if self.pages == 1 { "page" } else { "pages" };
+        format!("{} {} in {} {plural}", self.entries, self.what, self.pages)
     }
 }
 

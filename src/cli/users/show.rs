@@ -1,0 +1,167 @@
+//! `users show`: every field with who decides it, why the user is disabled, and what happened to it. Changes nothing.
+
+use serde_json::json;
+
+use super::super::Output;
+use super::super::cells::{NOTHING, document, of_json, optional, plain, time};
+use super::super::terminal::{BOLD, CYAN, DIM, GREEN, RED, Table, paint, wrap};
+use super::{Context, Exit, Failure, full_name, history, is_own, one, origin, source_of, user_json};
+use crate::config::Config;
+use crate::domain::decide::Policy;
+use crate::domain::field::{Authority, Field};
+use crate::domain::id::UserId;
+use crate::store::{Store, UserRow};
+
+/// Longest value in the table; `--output json` has it whole.
+const VALUE_COLUMNS_MAX: usize = 70;
+
+/// Shows one user.
+pub(super) async fn run(context: &Context<'_>, config: &Config, wanted: &str, output: Output) -> Result<Exit, Failure> {
+    let store = context.store(config).await?;
+    let user = one(&store, wanted).await?;
+    let own = is_own(&store, &user).await?;
+    let events = history::read(&store, user.id).await?;
+    let why = why_disabled(&store, &user).await?;
+    let authority = |field: &Field| if own { None } else { authority(config, &user, field) };
+    if output == Output::Json {
+        let mut document_of = user_json(&user);
+        let decided: serde_json::Map<String, _> = Field::COLUMNS
+            .iter()
+            .filter_map(|field| Some((field.to_string(), json!(authority(field)?.as_str()))))
+            .collect();
+        document_of["authorities"] = decided.into();
+        document_of["why_disabled"] = json!(why);
+        document_of["history"] = history::json(&events);
+        context.terminal.print(&document(&document_of))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = format!("{}  {}\n", paint(BOLD, full_name(&user)), paint(DIM, user.id));
+    text.push_str(&fields(context, &user, &authority));
+    text.push('\n');
+    if let Some(why) = &why {
+        text.push_str(&wrap(&paint(RED, why), context.terminal.width, ""));
+    }
+    text.push_str(&wrap(&ownership(config, &user, own), context.terminal.width, ""));
+    text.push_str(&format!(
+        "created {}, updated {}\n",
+        time(user.created_at),
+        time(user.updated_at)
+    ));
+    if !events.is_empty() {
+        text.push_str(&format!("\n{}\n", paint(BOLD, "Last changes")));
+        text.push_str(&history::text(&events, context.terminal));
+    }
+    context.terminal.print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Who decides a field of this user; `None` where no configured directory has a say.
+pub(super) fn authority(config: &Config, user: &UserRow, field: &Field) -> Option<Authority> {
+    let source = source_of(config, user)?;
+    let mapping = source.mapping(&config.agency);
+    let policy = Policy {
+        source: &source.name,
+        mapping: &mapping,
+        authorities: &config.fields,
+        correlate_by_email: source.common.correlate_by_email,
+    };
+    Some(policy.authority(field))
+}
+
+fn fields(context: &Context<'_>, user: &UserRow, authority: &dyn Fn(&Field) -> Option<Authority>) -> String {
+    let mut table = Table::new(&["field", "value", "decided by"]);
+    let badge = |field: &Field| match authority(field) {
+        None => String::new(),
+        Some(Authority::Directory) => paint(CYAN, "directory"),
+        Some(Authority::Initial) => paint(DIM, "initial"),
+        Some(Authority::Local) => paint(GREEN, "local"),
+    };
+    let mut row = |field: Field, value: String| {
+        let value = super::super::terminal::cut(&value, VALUE_COLUMNS_MAX, context.terminal.signs);
+        let badge = badge(&field);
+        table.row(vec![field.to_string(), value, badge]);
+    };
+    let roles: Vec<String> = user
+        .roles
+        .iter()
+        .map(|(name, of_directory)| format!("{} ({})", plain(name), origin(*of_directory)))
+        .collect();
+    row(Field::Email, plain(&user.email));
+    row(Field::FirstName, optional(user.first_name.as_deref()));
+    row(Field::LastName, optional(user.last_name.as_deref()));
+    row(Field::Phone, optional(user.phone.as_deref()));
+    row(Field::Title, optional(user.title.as_deref()));
+    row(Field::Kind, plain(&user.kind));
+    row(Field::License, optional(user.license.as_deref()));
+    row(
+        Field::Billable,
+        user.billable
+            .map_or(NOTHING, |b| if b { "yes" } else { "no" })
+            .to_owned(),
+    );
+    row(
+        Field::Organization,
+        optional(user.organization.as_ref().map(|(_, name)| name.as_str())),
+    );
+    row(Field::Status, user.status.clone());
+    row(Field::Roles, optional(Some(&roles.join(", "))));
+    for (name, value) in user.attributes.as_object().into_iter().flatten() {
+        row(Field::Attribute(plain(name).into()), of_json(value));
+    }
+    table.render(context.terminal)
+}
+
+/// What ties the user to a directory, in a sentence.
+fn ownership(config: &Config, user: &UserRow, own: bool) -> String {
+    match (&user.link, own, source_of(config, user)) {
+        (_, true, _) => {
+            "No directory touches this user: it is an employee, or belongs to the agency's own organization.".to_owned()
+        }
+        (None, false, _) => "No directory owns this user: it is a local account.".to_owned(),
+        (Some((source, id)), false, Some(_)) => format!(
+            "Linked to entry {} of source {source}; `rollcall users explain {}` compares it with the directory.",
+            plain(id.as_str()),
+            user.id
+        ),
+        (Some((source, id)), false, None) => format!(
+            "Linked to entry {} of source {source}, which is not in the configuration, so nothing updates this user.",
+            plain(id.as_str())
+        ),
+    }
+}
+
+/// Why a user may not sign in, in a sentence; `None` where it may.
+pub(super) async fn why_disabled(store: &Store, user: &UserRow) -> Result<Option<String>, Failure> {
+    if user.status == "active" {
+        return Ok(None);
+    }
+    if user.disabled_by.as_deref() != Some("directory") {
+        return Ok(Some(match last_disabling(store, user.id).await? {
+            Some(by) => format!("Disabled here by {by}: no sync enables this user; `rollcall users enable` does."),
+            None => {
+                "Disabled here, and nobody wrote down by whom: no sync enables this user; `rollcall users enable` does."
+                    .to_owned()
+            }
+        }));
+    }
+    let record = match &user.link {
+        Some((source, id)) => store.record(source, id).await?,
+        None => None,
+    };
+    Ok(Some(match record {
+        Some(record) if record.absent => {
+            "Disabled by the directory: its last complete listing lacked the entry; the user is enabled again when it is listed again.".to_owned()
+        }
+        _ => "Disabled by the directory, which says so of the entry; the user is enabled again when the directory says active.".to_owned(),
+    }))
+}
+
+async fn last_disabling(store: &Store, user: UserId) -> Result<Option<String>, Failure> {
+    let rows = store.user_audit(user, 100).await?;
+    let last = rows
+        .iter()
+        .find(|row| matches!(row.action.as_str(), "user.disabled" | "user.enabled"));
+    Ok(last
+        .filter(|row| row.action == "user.disabled")
+        .map(|row| format!("{} on {}", plain(&row.actor), time(row.at))))
+}

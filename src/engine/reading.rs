@@ -1,0 +1,173 @@
+//! How a run reads its scope: the listing of a source or an organization, one entry, and once more who is missing.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc;
+
+use super::EngineError;
+use super::events::Phase;
+use super::intake::Intake;
+use super::run::Run;
+use crate::domain::entry::{Batch, Received};
+use crate::domain::id::ExternalId;
+use crate::domain::quarantine::{QuarantineCode, Quarantined};
+use crate::domain::run::Scope;
+use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup, SourceError};
+use crate::store::{Comparison, Staged, StagedEntry};
+
+/// Most entries missing from one organization's listing that are looked up one by one; what is beyond is not taken for
+/// missing by that run.
+const CONFIRMATIONS_MAX: u64 = 1_000;
+
+/// How many of them are asked for at once.
+const CONFIRMATIONS_AT_ONCE: usize = 8;
+
+impl Run<'_> {
+    /// Reads the scope into the comparison.
+    pub(super) async fn read(
+        &mut self,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<Listing, EngineError> {
+        if let Some(id) = &self.scope.external_id {
+            return self.read_one(id, intake, comparison).await;
+        }
+        let wanted = match &self.scope.organization {
+            Some(id) => ListingScope::Organization(id.clone()),
+            None => ListingScope::Source,
+        };
+        let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
+        let source = Arc::clone(&self.setup.source);
+        let reading = AbortOnDrop(tokio::spawn(async move { source.list(&wanted, sender).await }));
+        while let Some(batch) = batches.recv().await {
+            self.progress.entries += batch.entries.len() as u64;
+            self.progress.pages += batch.pages;
+            intake.batch(batch, comparison).await?;
+            self.observer.progress(self.progress);
+        }
+        Ok(reading.join(self.scope).await??)
+    }
+
+    /// Reads one entry by its id: found or not, the answer is complete.
+    async fn read_one(
+        &mut self,
+        id: &ExternalId,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<Listing, EngineError> {
+        let source = Arc::clone(&self.setup.source);
+        let wanted = id.clone();
+        let asking = AbortOnDrop(tokio::spawn(async move { source.lookup(&wanted).await }));
+        match asking.join(self.scope).await?? {
+            Lookup::Found(received) => {
+                if let Received::Entry(entry) = &*received
+                    && let Some(organization) = &entry.organization
+                    && organization.name.is_none()
+                    && !intake.covers(entry)
+                {
+                    let found = self.setup.source.find_organization(organization.id.as_str()).await?;
+                    let organizations = found.into_iter().filter(|o| o.id == organization.id).collect();
+                    intake
+                        .batch(
+                            Batch {
+                                organizations,
+                                ..Default::default()
+                            },
+                            comparison,
+                        )
+                        .await?;
+                }
+                intake.entry(*received, comparison).await?;
+                self.progress.entries = 1;
+                Ok(Listing::complete(
+                    1,
+                    1,
+                    vec!["the directory was asked for this entry, and has it".into()],
+                    None,
+                ))
+            }
+            // Nothing to compare with: unknown here, or disabled already for the same reason.
+            Lookup::NotFound
+                if comparison.is_idle() && comparison.store().find_users(id.as_str()).await?.is_empty() =>
+            {
+                Err(EngineError::NotFound(format!(
+                    "there is no user {id}, neither here nor in the directory of source {}; check the id",
+                    self.scope.source
+                )))
+            }
+            Lookup::NotFound => Ok(Listing::complete(
+                0,
+                1,
+                vec!["the directory was asked for this entry, and has no such one".into()],
+                None,
+            )),
+        }
+    }
+
+    /// Who is missing from one organization may have moved to another: each is asked for by its id.
+    pub(super) async fn confirm_absences(
+        &mut self,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<(), EngineError> {
+        let missing = comparison.absent(CONFIRMATIONS_MAX + 1).await?;
+        if missing.is_empty() || intake.in_scope == 0 {
+            // Nobody left at all: the brake for an empty listing asks a person instead.
+            return Ok(());
+        }
+        self.enter(Phase::Confirming);
+        let source = &self.setup.source;
+        let asked = stream::iter(missing.into_iter().enumerate())
+            .map(|(at, id)| async move {
+                let answer: Result<Lookup, Option<SourceError>> = match at as u64 {
+                    n if n >= CONFIRMATIONS_MAX => Err(None),
+                    _ => source.lookup(&id).await.map_err(Some),
+                };
+                (id, answer)
+            })
+            .buffered(CONFIRMATIONS_AT_ONCE);
+        let answers: Vec<_> = asked.collect().await;
+        for (id, answer) in answers {
+            match answer {
+                Ok(Lookup::NotFound) => {}
+                Ok(Lookup::Found(received)) => {
+                    let moved_away = matches!(&*received, Received::Entry(entry) if !intake.covers(entry));
+                    if !moved_away {
+                        comparison.not_absent(&id).await?;
+                        intake.entry(*received, comparison).await?;
+                    }
+                }
+                Err(_) => {
+                    comparison.not_absent(&id).await?;
+                    let why = "the listing lacks it, and the directory could not be asked for it by its id, so it is not taken for missing; the next run asks again";
+                    let content = Staged::Bad(Quarantined::new(QuarantineCode::NotConfirmed, why));
+                    let entry = StagedEntry {
+                        id: Some(id),
+                        organization: self.scope.organization.clone(),
+                        content,
+                    };
+                    comparison.stage(entry, &self.setup.policy()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A task that ends with the run that started it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self, scope: &Scope) -> Result<T, EngineError> {
+        (&mut self.0)
+            .await
+            .map_err(|_| EngineError::Panicked(scope.source.to_string()))
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

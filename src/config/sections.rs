@@ -77,7 +77,7 @@ pub struct Brake {
 pub struct Brakes {
     /// Users that would be disabled.
     pub disable: Brake,
-    /// Users that would be created; not counted while a source has no record yet.
+    /// Users that would be created; not counted while a source or a firm is new here.
     pub create: Brake,
     /// Users whose e-mail address would change.
     pub email_change: Brake,

@@ -103,8 +103,10 @@ pub struct Weighed {
 pub struct Circumstances {
     /// Entries that the listing had in scope, bad ones included.
     pub entries: u64,
-    /// Whether the source has no record yet, or the one organization that is read has no user here.
+    /// Whether the source has no record yet.
     pub first_run: bool,
+    /// Whether one organization is read that has no user here yet.
+    pub new_organization: bool,
 }
 
 /// Why a run is held.
@@ -174,7 +176,9 @@ pub fn brake(brakes: &Brakes, circumstances: Circumstances, scopes: &[Weighed]) 
         for (name, limit, value, earlier) in watched {
             // A firm that is new here brings all its people at once; only the run as a whole can weigh them.
             let first_of_organization = scope.organization.is_some() && scope.base == 0;
-            if name == BrakeName::Create && (circumstances.first_run || first_of_organization) {
+            if name == BrakeName::Create
+                && (circumstances.first_run || circumstances.new_organization || first_of_organization)
+            {
                 continue;
             }
             let limit = limit.of(scope.base);

@@ -43,6 +43,7 @@ fn run_of(base: u64, disable: u64, earlier: u64) -> Vec<Hold> {
         Circumstances {
             entries: base,
             first_run: false,
+            new_organization: false,
         },
         &[scope],
     )
@@ -112,6 +113,7 @@ fn an_organization_is_weighed_by_itself() {
         Circumstances {
             entries: 9_994,
             first_run: false,
+            new_organization: false,
         },
         &scopes,
     );
@@ -128,6 +130,7 @@ fn an_empty_listing_of_a_populated_scope_is_held_below_every_floor() {
     let empty = Circumstances {
         entries: 0,
         first_run: false,
+        new_organization: false,
     };
     assert_eq!(brake(&brakes(), empty, &[scope(1)])[0].name, BrakeName::Empty);
     assert!(brake(&brakes(), empty, &[scope(0)]).is_empty());
@@ -154,6 +157,7 @@ fn the_first_run_may_create_and_may_be_looked_at() {
     let at = |first_run| Circumstances {
         entries: 1_000,
         first_run,
+        new_organization: false,
     };
     assert!(brake(&careful, at(true), std::slice::from_ref(&scope)).is_empty());
     assert_eq!(
@@ -191,6 +195,7 @@ fn a_new_firm_is_weighed_in_the_run_alone() {
     let at = Circumstances {
         entries: 1_090,
         first_run: false,
+        new_organization: false,
     };
     assert!(brake(&careful, at, &[run.clone(), firm(0)]).is_empty());
     assert_eq!(

@@ -87,10 +87,7 @@ impl Run<'_> {
                     None,
                 ))
             }
-            // Nothing to compare with: unknown here, or disabled already for the same reason.
-            Lookup::NotFound
-                if comparison.is_idle() && comparison.store().find_users(id.as_str()).await?.is_empty() =>
-            {
+            Lookup::NotFound if comparison.is_idle() && !self.is_linked(id).await? => {
                 Err(EngineError::NotFound(format!(
                     "there is no user {id}, neither here nor in the directory of source {}; check the id",
                     self.scope.source
@@ -103,6 +100,17 @@ impl Run<'_> {
                 None,
             )),
         }
+    }
+
+    /// Whether a user here is linked to this entry, also one that was disabled long ago for being absent.
+    async fn is_linked(&self, id: &ExternalId) -> Result<bool, EngineError> {
+        let store = self.engine.store();
+        for user in store.find_users(id.as_str()).await? {
+            if store.link_of(user).await? == Some((self.scope.source.clone(), id.clone())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Who is missing from one organization may have moved to another: each is asked for by its id.

@@ -72,7 +72,7 @@ struct Decided {
 
 /// One run under way.
 pub(super) struct Run<'a> {
-    engine: &'a Engine,
+    pub(super) engine: &'a Engine,
     pub(super) setup: &'a Setup,
     request: &'a Request,
     pub(super) scope: &'a Scope,
@@ -345,16 +345,23 @@ impl Run<'_> {
         let window = i64::from(brakes.window_hours);
         let since = store.now().checked_sub(window.hours()).unwrap_or(jiff::Timestamp::MIN);
         let scopes = store.weigh(self.scope, &decided.by_organization, since).await?;
-        let first_of_organization =
-            self.scope.organization.is_some() && scopes.first().is_some_and(|whole| whole.base == 0);
-        let first_run = first_of_organization || !store.has_records(&self.scope.source).await?;
+        let first_run = !store.has_records(&self.scope.source).await?;
+        let new_organization = self.scope.organization.is_some() && scopes.first().is_some_and(|whole| whole.base == 0);
         // One entry that is gone is not an empty directory.
         let entries = if self.scope.external_id.is_some() {
             entries.max(1)
         } else {
             entries
         };
-        Ok(brake(brakes, Circumstances { entries, first_run }, &scopes))
+        Ok(brake(
+            brakes,
+            Circumstances {
+                entries,
+                first_run,
+                new_organization,
+            },
+            &scopes,
+        ))
     }
 
     async fn apply(&self, plan: &PlanSummary, as_of: Option<String>) -> Result<(), EngineError> {

@@ -50,8 +50,8 @@ statements! {
         WHERE c.user_id = $1::uuid AND r.state = 'applied' AND c.action <> 'remember' ORDER BY r.id DESC LIMIT $2";
     BASES = "SELECT o.external_id, count(*) FROM records r JOIN users u ON u.id = r.user_id AND u.status = 'active' \
         LEFT JOIN organizations o ON o.id = r.organization_id \
-        WHERE r.source = $1 AND (($2::text IS NULL AND coalesce(o.followed, $4)) OR o.external_id = $2) \
-        AND ($3::text IS NULL OR r.external_id = $3) GROUP BY o.external_id";
+        WHERE r.source = $1 AND (($2::text IS NULL AND coalesce(o.followed, $3)) OR o.external_id = $2) \
+        GROUP BY o.external_id";
     EARLIER = "SELECT c.organization, c.action, CASE WHEN c.fields -> 'email' IS NOT NULL THEN 1 ELSE 0 END, \
         CASE WHEN c.fields -> 'roles' IS NOT NULL THEN 1 ELSE 0 END, count(*) \
         FROM runs r JOIN changes c ON c.run_id = r.id \
@@ -360,6 +360,8 @@ impl Store {
     }
 
     /// What the brakes weigh `now` against: active users of the scope, and what runs since `since` did by themselves.
+    /// One user is weighed with the whole source, as what earlier runs did is: five changes of a day would stop any
+    /// sixth otherwise.
     /// The scope as a whole comes first, then its organizations in the order of their ids.
     pub async fn weigh(
         &self,
@@ -368,7 +370,6 @@ impl Store {
         since: Timestamp,
     ) -> Result<Vec<Weighed>, StoreError> {
         let organization = scope.organization.as_ref().map(|o| o.as_str().to_owned());
-        let external_id = scope.external_id.as_ref().map(|i| i.as_str().to_owned());
         let mut scopes: BTreeMap<Option<ExternalId>, Weighed> = BTreeMap::new();
         let mut whole = Weighed::default();
         for (key, counts) in now {
@@ -376,7 +377,7 @@ impl Store {
             entry(&mut scopes, key).now = *counts;
         }
         for mut r in self
-            .rows(BASES, args![&scope.source, organization.clone(), external_id, true])
+            .rows(BASES, args![&scope.source, organization.clone(), true])
             .await?
         {
             let key = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());

@@ -28,6 +28,14 @@ impl Code {
         }
     }
 
+    /// Reads a file that holds tests and nothing else.
+    pub(crate) fn of_tests(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            code: String::new(),
+        }
+    }
+
     /// How many lines the file has.
     pub(crate) fn lines(&self) -> usize {
         self.text.lines().count()

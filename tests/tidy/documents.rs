@@ -74,7 +74,8 @@ fn every_command_is_documented_with_its_options() {
             continue;
         };
         let group = !self::commands(help).is_empty();
-        if !group && !text.contains(&format!("rollcall {command}")) {
+        let example = |line: &str| line.starts_with("rollcall ") && line.contains(command.as_str());
+        if !group && !text.lines().any(example) {
             missing.push(format!("an example of `rollcall {command}`"));
         }
         let untold = options(help)
@@ -198,7 +199,15 @@ fn named_files(document: &str) -> Vec<&str> {
     document
         .split(|c: char| c.is_whitespace() || "`()[]|,;".contains(c))
         .map(|word| word.trim_end_matches(['.', ':', '/']))
-        .map(|word| word.split('#').next().unwrap_or(word))
+        // Without the anchor of a link, and without the test that is named with its file.
+        .map(|word| {
+            word.split("::")
+                .next()
+                .unwrap_or(word)
+                .split('#')
+                .next()
+                .unwrap_or(word)
+        })
         .filter(|word| roots.iter().any(|root| word.starts_with(root)))
         .filter(|word| !word.contains(['*', '{', '<', '…']) && !word.contains("NNNN"))
         .collect()
@@ -268,7 +277,7 @@ fn what_a_document_lacks_is_seen() {
     assert_eq!(misnumbered(&names(&["0001_a.sql", "0002_b.sql"])), [""; 0]);
     assert_eq!(misnumbered(&names(&["0001_a.sql", "0003_b.sql"])), ["0003_b.sql"]);
     assert_eq!(
-        named_files("see `src/a.rs`, (docs/b.md) and src/*/mod.rs or notes.md."),
+        named_files("see `src/a.rs::t`, (docs/b.md#c) and src/*/mod.rs or notes.md."),
         ["src/a.rs", "docs/b.md"]
     );
     assert_eq!(named_tests("`src/a.rs::b` and `c::d`"), [("src/a.rs", "b")]);

@@ -22,7 +22,6 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("ldap3", "src/sources/ldap/"),
     ("lber", "src/sources/ldap/"),
     ("reqwest", "src/sources/connex/"),
-    ("csv", "src/sources/file/"),
     ("sqlx", "src/store/"),
     ("axum", "src/cli/directory/"),
     ("askama", "src/cli/directory/"),

@@ -1,0 +1,16 @@
+//! Acceptance of the whole program with a ConneX-style directory: the sample directory in this process, a database on
+//! either engine, and the real binary between them. What a person would look at is looked at: exit codes, documents,
+//! and the tables by plain SQL.
+
+mod brakes;
+mod convergence;
+mod determinism;
+mod firms;
+mod hostile;
+mod model;
+mod one_user;
+mod organization;
+mod output;
+mod scopes;
+mod stage;
+mod wire_server;

@@ -1,9 +1,5 @@
 //! The life of an entry: it comes, stays, changes, goes and returns; and what people here decide about it meanwhile.
 
-use rollcall::domain::id::{ExternalId, SourceName};
-use rollcall::domain::mapping::RolePolicy;
-use rollcall::store::Actor;
-
 use super::{ANNA, BRUNO, CHLOE, Setting, World, counts, numbered};
 use crate::harness::database::{Database, on_both_engines};
 use crate::harness::slapd::person;
@@ -177,7 +173,7 @@ async fn a_status_of_the_directory_disables_and_enables(db: Database) {
 
 async fn who_an_administrator_disabled_is_never_enabled(db: Database) {
     let world = World::loaded(db);
-    world.edit(ANNA, "status = 'disabled', disabled_by = 'admin'").await;
+    world.program.ok(&["users", "disable", &ANNA.mail()]);
     // Nobody wrote down who: then it was a person, too.
     world.edit(BRUNO, "status = 'disabled', disabled_by = NULL").await;
     assert_eq!(world.sync(), "unchanged=6");
@@ -200,13 +196,8 @@ async fn who_an_administrator_disabled_is_never_enabled(db: Database) {
 
 async fn who_was_deleted_here_is_not_created_again_until_it_is_lifted(db: Database) {
     let world = World::loaded(db);
-    let store = world.db.store().await;
-    let cli = Actor("cli:test".into());
-    let by_command = store.find_users(&ANNA.mail()).await.expect("readable")[0];
-    store
-        .delete_user(by_command, &cli, &RolePolicy::default())
-        .await
-        .expect("deleted");
+    let by_command = world.user(ANNA, "id").await;
+    world.program.ok(&["users", "delete", &ANNA.mail(), "--yes"]);
     let by_sql = format!("DELETE FROM users WHERE email = '{}'", BRUNO.mail());
     assert_eq!(world.db.sql(&by_sql).await, 1);
     // Also not when the entry changes, goes or comes.
@@ -219,16 +210,11 @@ async fn who_was_deleted_here_is_not_created_again_until_it_is_lifted(db: Databa
     assert!(!world.sync().contains("create"));
     assert_eq!(world.addresses("active").await.len(), 4);
 
-    let partners = SourceName::parse("partners").expect("a name");
-    for uid in [ANNA.0, BRUNO.0] {
-        let id = ExternalId::parse(uid).expect("an id");
-        assert!(
-            store.lift_deletion(&partners, &id, &cli).await.expect("lifted"),
-            "{uid}"
-        );
+    for who in [ANNA, BRUNO] {
+        world.program.ok(&["users", "lift", "--source", "partners", who.0]);
     }
     assert_eq!(world.sync(), "create=2 unchanged=4");
-    assert_ne!(world.user(ANNA, "id").await, by_command.to_string());
+    assert_ne!(world.user(ANNA, "id").await, by_command);
     assert_eq!(world.addresses("active").await.len(), 6);
 }
 

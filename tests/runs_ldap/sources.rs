@@ -98,8 +98,7 @@ async fn a_source_that_fails_does_not_stop_the_next(db: Database) {
 
 async fn users_of_an_organization_that_is_not_followed_are_left_alone(db: Database) {
     let world = World::loaded(db);
-    let unfollow = "UPDATE organizations SET followed = false WHERE name = 'Acme Engineering'";
-    assert_eq!(world.db.sql(unfollow).await, 1);
+    world.program.ok(&["orgs", "unfollow", ACME]);
     world.slapd.delete(&ANNA.dn());
     world.slapd.set(&BRUNO.dn(), "telephoneNumber", "+1 555 0199");
     let before = world.everything().await;
@@ -112,19 +111,14 @@ async fn users_of_an_organization_that_is_not_followed_are_left_alone(db: Databa
     assert!(proof.contains("not followed"), "{proof}");
     assert_eq!(world.everything().await, before);
     // Followed again, it is caught up with.
-    assert_eq!(world.db.sql("UPDATE organizations SET followed = true").await, 4);
+    world.program.ok(&["orgs", "follow", ACME]);
     assert_eq!(world.sync(), "update=1 disable=1 unchanged=4");
-    // Who moves to a firm that is not followed is nobody's to touch, and not missing either.
-    let unfollow = "UPDATE organizations SET followed = false WHERE name = 'Bolt Surveying'";
-    assert_eq!(world.db.sql(unfollow).await, 1);
+    // Who moves to a firm that is not followed has left those that are.
+    world.program.ok(&["orgs", "unfollow", BOLT]);
     world.slapd.set(&BRUNO.dn(), "o", BOLT);
-    let status = world.user(BRUNO, "status").await;
-    let run = world.run(0, &[]);
-    assert_eq!(
-        (status.as_str(), counts(&run)),
-        ("active", "disable=1 unchanged=2".into()),
-        "{run:#}"
-    );
+    assert_eq!(world.sync(), "disable=1 unchanged=2");
+    assert_eq!(world.change()["external_id"], BRUNO.0);
+    assert_eq!(world.user(CHLOE, "status").await, "active");
 }
 
 async fn everybody_whom_no_source_owns_is_left_alone(db: Database) {

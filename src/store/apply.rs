@@ -63,7 +63,8 @@ statements! {
         FROM run_organizations WHERE run_id = $1::uuid AND is_new ON CONFLICT (source, external_id) DO NOTHING";
     UPDATE_ORGANIZATIONS = "UPDATE organizations SET name = c.name, kind = c.kind, status = c.status, followed = c.followed, \
         attributes = c.attributes, updated_at = $2::timestamptz \
-        FROM run_organizations c WHERE c.run_id = $1::uuid AND NOT c.is_new AND c.organization_id = organizations.id";
+        FROM run_organizations c WHERE c.run_id = $1::uuid AND NOT c.is_new AND c.organization_id = organizations.id \
+        AND organizations.updated_at <= (SELECT r.started_at FROM runs r WHERE r.id = $1::uuid)";
     PARK_ADDRESSES = "UPDATE users SET email = users.id::text || '@parked.invalid' FROM changes c \
         WHERE c.run_id = $1::uuid AND c.user_id = users.id AND c.action <> 'create' AND c.fields -> 'email' IS NOT NULL";
     DELETE_USERS = "DELETE FROM users WHERE id IN (SELECT user_id FROM changes WHERE run_id = $1::uuid AND action = 'delete')";

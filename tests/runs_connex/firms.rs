@@ -1,8 +1,6 @@
 //! What happens to organizations: renamed, closed, asking for access, followed and no longer followed.
 
 use rollcall::cli::directory::model::OrganizationStatus;
-use rollcall::domain::id::SourceName;
-use rollcall::store::Actor;
 
 use super::stage::{Stage, account, firm};
 use crate::harness::database::{Database, on_both_engines};
@@ -12,6 +10,8 @@ on_both_engines!(
     a_closed_firm_is_closed_here_and_its_people_stay,
     access_that_is_asked_for_later_is_followed_and_stays_so,
     a_firm_that_is_no_longer_followed_is_left_as_it_is,
+    who_is_followed_by_command_is_read_by_the_next_run,
+    a_plan_that_waited_does_not_undo_an_unfollow,
     a_new_firm_arrives_with_its_people,
     what_others_keep_with_a_firm_stays,
 );
@@ -120,13 +120,7 @@ async fn access_that_is_asked_for_later_is_followed_and_stays_so(db: Database) {
 
 async fn a_firm_that_is_no_longer_followed_is_left_as_it_is(db: Database) {
     let stage = Stage::synced(db).await;
-    let store = stage.db.store().await;
-    let source = SourceName::parse("connex").expect("a name");
-    let id = store.find_organizations(Some(&source), "bridges").await.expect("read")[0];
-    store
-        .follow(id, false, &Actor("cli:test".into()))
-        .await
-        .expect("unfollowed");
+    stage.program.ok(&["orgs", "unfollow", "bridges"]);
     stage.edit("b01", |one| one.title = Some("Surveyor".into()));
     stage
         .directory
@@ -149,6 +143,46 @@ async fn a_firm_that_is_no_longer_followed_is_left_as_it_is(db: Database) {
     let by_hand = stage.sync(&["--organization", "bridges"]);
     by_hand.is(10, "held");
     assert_eq!(stage.active().await, 30);
+}
+
+async fn who_is_followed_by_command_is_read_by_the_next_run(db: Database) {
+    let stage = Stage::synced(db).await;
+    stage.program.ok(&["orgs", "follow", "Example Quiet"]);
+    let synced = stage.sync(&[]);
+    synced.is(0, "applied");
+    assert_eq!(synced.counts(), [3, 0, 0, 0]);
+    assert_eq!(stage.standing("q01").await, "active|quiet");
+}
+
+async fn a_plan_that_waited_does_not_undo_an_unfollow(db: Database) {
+    let stage = Stage::synced(db).await;
+    for id in ["paving", "bridges"] {
+        let rename = |one: &mut rollcall::cli::directory::model::Organization| one.name.push_str(" Renamed");
+        stage.directory.update_organization(id, rename).expect("there");
+    }
+    stage
+        .directory
+        .retain_accounts(|one| one.id.as_str() > "p12" || one.id.starts_with('b'))
+        .expect("deleted");
+    let held = stage.sync(&[]);
+    held.is(10, "held");
+    stage.program.ok(&["orgs", "unfollow", "bridges"]);
+    stage
+        .program
+        .ok(&["runs", "release", &held.run(), "--plan", &held.hash()]);
+    assert!(
+        firm_of(&stage, "bridges").await.ends_with("|not followed"),
+        "decided after the plan was made"
+    );
+    let renamed = "Example Paving Renamed|consultant|active|followed";
+    assert_eq!(firm_of(&stage, "paving").await, renamed);
+    stage.sync(&[]).is(0, "applied");
+    let renamed = "Example Bridges Renamed|consultant|active|not followed";
+    assert_eq!(
+        firm_of(&stage, "bridges").await,
+        renamed,
+        "what was skipped is made up for"
+    );
 }
 
 async fn a_new_firm_arrives_with_its_people(db: Database) {

@@ -8,6 +8,7 @@ mod determinism;
 mod firms;
 mod hostile;
 mod model;
+mod model_world;
 mod one_user;
 mod organization;
 mod output;

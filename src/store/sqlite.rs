@@ -35,7 +35,7 @@ pub(super) async fn open(url: &str, connections: u32) -> Result<SqlitePool, Stor
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("temp_store", "FILE")
-        .pragma("cache_size", "-16000");
+        .pragma("cache_size", "-4000");
     create_private(options.get_filename())?;
     let pool = SqlitePoolOptions::new()
         .max_connections(connections.max(3))

@@ -54,7 +54,9 @@ pub(super) async fn serve(world: World) -> (RawServer, Handle) {
 }
 
 fn answer(world: &World, request: &Request) -> Reply {
-    let path: Vec<&str> = request.path.trim_start_matches("/api/v1/").split('/').collect();
+    let segments = request.path.trim_start_matches("/api/v1/").split('/');
+    let path: Vec<String> = segments.map(decoded).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let one = |all: &[Json], id: &str| {
         let found = all.iter().find(|item| item["id"] == id);
         found.map_or_else(|| Reply::problem(404, &[]), |item| Reply::json(200, item.to_string()))
@@ -75,6 +77,14 @@ fn answer(world: &World, request: &Request) -> Reply {
         }
         _ => Reply::problem(404, &[]),
     }
+}
+
+/// A segment of a path without its percent-encoding.
+fn decoded(segment: &str) -> String {
+    let pair = format!("={}", segment.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes())
+        .map(|(_, value)| value.into_owned())
+        .collect()
 }
 
 fn page(all: &[Json], request: &Request, fault: &Fault) -> Reply {

@@ -1,7 +1,8 @@
 //! That the documents name what there is: every command, every exit code, every reason of the quarantine, every file
 //! that they point to; and that the two folders of migrations are one list.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use super::{files, read, root};
 
@@ -237,6 +238,36 @@ fn documents_name_files_that_are_there() {
     );
 }
 
+/// The configurations in a document.
+fn configurations(document: &str) -> Vec<&str> {
+    let blocks = document.split("```toml\n").skip(1);
+    blocks.filter_map(|rest| rest.split("\n```").next()).collect()
+}
+
+#[test]
+fn configurations_in_documents_are_valid() {
+    let mut tried = 0;
+    for path in ["README.md", "docs/configuration.md"] {
+        for configuration in configurations(&read(path)) {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_rollcall"))
+                .args(["--config", "/dev/stdin", "config", "show"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the program starts");
+            let mut input = program.stdin.take().expect("a pipe");
+            input.write_all(configuration.as_bytes()).expect("the program reads");
+            drop(input);
+            let ended = program.wait_with_output().expect("the program ends");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "{path}: {said}in\n{configuration}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 2, "{tried}");
+}
+
 /// Tests that a document names, as `file::test`.
 fn named_tests(document: &str) -> Vec<(&str, &str)> {
     let quoted = document.split('`').skip(1).step_by(2);
@@ -280,5 +311,6 @@ fn what_a_document_lacks_is_seen() {
         named_files("see `src/a.rs::t`, (docs/b.md#c) and src/*/mod.rs or notes.md."),
         ["src/a.rs", "docs/b.md"]
     );
+    assert_eq!(configurations("a\n```toml\nb = 1\n```\nc\n```sh\nd\n```"), ["b = 1"]);
     assert_eq!(named_tests("`src/a.rs::b` and `c::d`"), [("src/a.rs", "b")]);
 }

@@ -124,7 +124,7 @@ impl Engine {
             None => None,
         };
         let user_id = match &scope.external_id {
-            Some(id) => self.store.find_users(id.as_str()).await?.into_iter().next(),
+            Some(id) => super::scope::linked_user(&self.store, &scope.source, id).await?,
             None => None,
         };
         let new = NewRun {

@@ -1,7 +1,7 @@
 //! From what a person types to the scope of a run: local ids, external ids, and names where they are unambiguous.
 
 use super::{EngineError, Setup};
-use crate::domain::id::ExternalId;
+use crate::domain::id::{ExternalId, SourceName, UserId};
 use crate::store::Store;
 
 /// The organization of this source that `wanted` means, by its id at the directory; also one that only the directory
@@ -55,20 +55,45 @@ pub async fn find_organization(store: &Store, setup: &Setup, wanted: &str) -> Re
 pub async fn find_user(store: &Store, setup: &Setup, wanted: &str) -> Result<ExternalId, EngineError> {
     let source = setup.name();
     let here = store.find_users(wanted).await?;
-    match here.as_slice() {
-        [one] => match store.link_of(*one).await? {
-            Some((of, id)) if of == *source => Ok(id),
-            Some((of, _)) => Err(EngineError::NotFound(format!(
-                "user {wanted} comes from source {of}, not from {source}; run `rollcall sync {of} --user {wanted}`"
-            ))),
-            None => Err(EngineError::NotFound(format!(
-                "user {wanted} is a local account: no directory owns it, so there is nothing to sync"
-            ))),
-        },
-        [] => ExternalId::parse(wanted)
-            .map_err(|e| EngineError::NotFound(format!("no user {}: {e}", wanted.escape_debug()))),
-        several => Err(ambiguous("user", wanted, several.iter().map(ToString::to_string))),
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for user in &here {
+        match store.link_of(*user).await? {
+            Some((of, id)) if of == *source => own.push(id),
+            // An external id means something in its own source alone.
+            Some((_, id)) if id.as_str() == wanted => {}
+            link => others.push(link),
+        }
     }
+    match (own.as_slice(), others.as_slice()) {
+        ([one], _) => Ok(one.clone()),
+        ([], [Some((of, _))]) => Err(EngineError::NotFound(format!(
+            "user {wanted} comes from source {of}, not from {source}; run `rollcall sync {of} --user {wanted}`"
+        ))),
+        ([], [None]) => Err(EngineError::NotFound(format!(
+            "user {wanted} is a local account: no directory owns it, so there is nothing to sync"
+        ))),
+        ([], []) => ExternalId::parse(wanted)
+            .map_err(|e| EngineError::NotFound(format!("no user {}: {e}", wanted.escape_debug()))),
+        _ => Err(ambiguous("user", wanted, here.iter().map(ToString::to_string))),
+    }
+}
+
+/// The user here that is linked to this entry of this source, also one that was disabled long ago for being absent.
+pub(super) async fn linked_user(
+    store: &Store,
+    source: &SourceName,
+    id: &ExternalId,
+) -> Result<Option<UserId>, EngineError> {
+    for user in store.find_users(id.as_str()).await? {
+        if store
+            .link_of(user)
+            .await?
+            .is_some_and(|link| link == (source.clone(), id.clone()))
+        {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
 }
 
 fn ambiguous(what: &str, wanted: &str, ids: impl Iterator<Item = String>) -> EngineError {

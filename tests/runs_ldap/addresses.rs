@@ -14,6 +14,9 @@ on_both_engines!(
     an_address_that_a_leaver_has_is_not_given_away,
     a_chain_behind_somebody_who_stays_does_not_move,
     an_address_that_changes_its_case_alone_is_updated,
+    addresses_that_were_swapped_here_are_put_back,
+    an_address_that_was_taken_here_is_given_to_whom_the_directory_says,
+    a_newcomer_gets_the_address_that_somebody_leaves,
 );
 
 async fn two_users_swap_their_addresses(db: Database) {
@@ -174,4 +177,41 @@ async fn an_address_that_changes_its_case_alone_is_updated(db: Database) {
     assert!(email.eq_ignore_ascii_case("a.klein@acme.example"), "{email}: {run:#}");
     assert_eq!(world.user(ANNA, "id").await, id);
     assert_eq!(world.sync(), "unchanged=6");
+}
+
+async fn addresses_that_were_swapped_here_are_put_back(db: Database) {
+    let world = World::loaded(db);
+    world.edit(ANNA, "email = 'between@acme.example'").await;
+    world.edit(BRUNO, &format!("email = '{}'", ANNA.mail())).await;
+    world.edit(ANNA, &format!("email = '{}'", BRUNO.mail())).await;
+    assert_eq!(world.sync(), "update=2 unchanged=4 drift=2");
+    assert_eq!(world.user(ANNA, "email").await, ANNA.mail());
+    assert_eq!(world.user(BRUNO, "email").await, BRUNO.mail());
+}
+
+async fn an_address_that_was_taken_here_is_given_to_whom_the_directory_says(db: Database) {
+    let world = World::loaded(db);
+    world.edit(ANNA, "email = 'wanted@acme.example'").await;
+    world.slapd.set(&BRUNO.dn(), "mail", "wanted@acme.example");
+    assert_eq!(world.sync(), "update=2 unchanged=4 drift=1");
+    assert_eq!(world.user(ANNA, "email").await, ANNA.mail());
+    assert_eq!(world.user(BRUNO, "email").await, "wanted@acme.example");
+}
+
+async fn a_newcomer_gets_the_address_that_somebody_leaves(db: Database) {
+    let world = World::loaded(db);
+    world.grant(&ANNA.mail(), "Approver").await;
+    let old = world.user(ANNA, "id").await;
+    let new = Who("annew", ANNA.1);
+    world.slapd.set(&ANNA.dn(), "mail", "anna@acme.example");
+    world.slapd.load(&person(new.1, new.0, "Annew", "Klein"));
+    world.slapd.set(&new.dn(), "mail", &ANNA.mail());
+    assert_eq!(world.sync(), "create=1 update=1 unchanged=5");
+    assert_eq!(world.user(ANNA, "id email").await, format!("{old}|anna@acme.example"));
+    assert_ne!(world.user(new, "id").await, old);
+    assert_eq!(
+        world.user(new, "email first_name").await,
+        format!("{}|Annew", ANNA.mail())
+    );
+    assert_eq!(world.roles_of(&ANNA.mail()).await, "authenticated user/directory");
 }

@@ -16,6 +16,9 @@ on_both_engines!(
     a_certificate_that_is_not_good_is_said,
     a_secret_that_is_not_there_is_a_matter_of_configuration,
     an_entry_that_cannot_be_used_counts_as_present,
+    one_id_twice_is_out_and_present,
+    an_entry_without_an_id_leaves_everybody_present,
+    an_entry_without_an_organization_is_taken_or_not_as_configured,
     a_run_that_another_holds_off_says_so,
     what_a_killed_run_left_is_taken_over,
     a_run_that_fails_half_way_leaves_nothing,
@@ -189,6 +192,62 @@ async fn an_entry_that_cannot_be_used_counts_as_present(db: Database) {
     world.slapd.set(&ANNA.dn(), "mail", &ANNA.mail());
     world.slapd.set(&CHLOE.dn(), "mail", &CHLOE.mail());
     assert_eq!(world.sync(), "unchanged=6");
+}
+
+async fn one_id_twice_is_out_and_present(db: Database) {
+    let world = World::loaded(db);
+    world.slapd.load(&person(super::BOLT, ANNA.0, "Anne", "Other"));
+    let run = world.run(3, &[]);
+    assert_eq!(super::counts(&run), "unchanged=5 quarantine=1");
+    assert_eq!(super::quarantined(&run), ["aklein duplicate_id"]);
+    assert_eq!(world.user(ANNA, "first_name status").await, "Anna|active");
+    // Also where both differ from what was known.
+    world.slapd.set(&ANNA.dn(), "telephoneNumber", "+1 555 0199");
+    let run = world.run(3, &[]);
+    assert_eq!(super::quarantined(&run), ["aklein duplicate_id"]);
+    assert_eq!(
+        world.user(ANNA, "first_name phone status").await,
+        "Anna|+1 555 0100|active"
+    );
+}
+
+async fn an_entry_without_an_id_leaves_everybody_present(db: Database) {
+    let world = World::loaded(db);
+    // It may be Anna's.
+    world.slapd.delete(&ANNA.dn());
+    let nameless = format!(
+        "dn: cn=Somebody,o={},{PARTNERS}\nobjectClass: inetOrgPerson\ncn: Somebody\nsn: Somebody\no: {}\n",
+        ANNA.1, ANNA.1
+    );
+    world.slapd.load(&nameless);
+    world.slapd.set(&CHLOE.dn(), "telephoneNumber", "+1 555 0199");
+    let run = world.run(3, &[]);
+    assert_eq!(super::counts(&run), "update=1 unchanged=4 quarantine=1");
+    assert!(super::quarantined(&run)[0].ends_with("bad_id"), "{run:#}");
+    assert_eq!(world.disabled().await, 0);
+    world.slapd.delete(&format!("cn=Somebody,o={},{PARTNERS}", ANNA.1));
+    assert_eq!(world.sync(), "disable=1 unchanged=5");
+}
+
+async fn an_entry_without_an_organization_is_taken_or_not_as_configured(db: Database) {
+    let world = World::loaded(db);
+    world
+        .slapd
+        .modify(&format!("dn: {}\nchangetype: modify\ndelete: o\n", ANNA.dn()));
+    let required = Setting {
+        source: "require_organization = true",
+        ..world.setting()
+    };
+    world.set(&required);
+    let run = world.run(3, &[]);
+    assert_eq!(super::quarantined(&run), ["aklein no_organization"]);
+    assert_ne!(world.user(ANNA, "organization_id").await, "-");
+    world.set(&world.setting());
+    assert_eq!(world.sync(), "update=1 unchanged=5");
+    assert_eq!(world.user(ANNA, "organization_id status").await, "-|active");
+    assert_eq!(world.sync(), "unchanged=6");
+    world.slapd.delete(&ANNA.dn());
+    assert_eq!(world.sync(), "disable=1 unchanged=5");
 }
 
 async fn a_run_that_another_holds_off_says_so(db: Database) {

@@ -90,6 +90,7 @@ async fn most_of_the_tree_gone_is_held_and_released_by_its_hash(db: Database) {
     let audit = "SELECT actor FROM audit WHERE action = 'run.released'";
     assert_eq!(world.db.query(audit).await, ["cli:tester"]);
 
+    assert_eq!(world.changes().len(), 12, "what was done stays on record");
     let after = world.everything().await;
     let again = world
         .program

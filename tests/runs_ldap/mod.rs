@@ -44,7 +44,7 @@ struct Setting<'a> {
     organization: &'a str,
 }
 
-/// A change of an attribute that the configuration of the tests reads.
+/// Somebody of the directory: the uid, and the firm in whose branch the entry stands.
 #[derive(Clone, Copy)]
 struct Who(&'static str, &'static str);
 
@@ -192,7 +192,7 @@ impl World {
 
     /// Grants a role here.
     async fn grant(&self, email: &str, role: &str) {
-        let id = uuid::Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_0000_0001 + u128::from(role.len() as u64));
+        let id = id_of(role);
         self.db
             .sql(&format!(
                 "INSERT INTO groups (id, kind, name) VALUES ('{id}', 'role', '{role}') ON CONFLICT DO NOTHING"
@@ -207,7 +207,7 @@ impl World {
 
     /// A user that no source owns.
     async fn local_user(&self, kind: &str, email: &str) {
-        let id = uuid::Uuid::from_u128(0x0197_0000_0000_7000_9000_0000_0000_0000 + u128::from(email.len() as u64));
+        let id = id_of(email);
         let sql = format!(
             "INSERT INTO users (id, kind, email, first_name, created_at, updated_at) \
              VALUES ('{id}', '{kind}', '{email}', 'Local', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')"
@@ -310,6 +310,17 @@ roles = "businessCategory"
 city = "l"
 "#
     )
+}
+
+/// An id of a row that is made here: always the same for the same name.
+fn id_of(name: &str) -> uuid::Uuid {
+    let number = name
+        .bytes()
+        .fold(1_u128, |sum, byte| sum.wrapping_mul(257).wrapping_add(u128::from(byte)));
+    uuid::Builder::from_u128(number)
+        .with_version(uuid::Version::SortRand)
+        .with_variant(uuid::Variant::RFC4122)
+        .into_uuid()
 }
 
 /// The distinguished name of one of the numbered people, who take turns in the firms.

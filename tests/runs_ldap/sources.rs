@@ -2,12 +2,13 @@
 
 use super::{ACME, ANNA, BOLT, BRUNO, CHLOE, Setting, World, counts, source};
 use crate::harness::database::{Database, on_both_engines};
-use crate::harness::slapd::{PARTNERS, READER};
+use crate::harness::slapd::{PARTNERS, READER, person};
 
 on_both_engines!(
     one_source_never_disables_the_users_of_another,
     one_person_in_two_sources_is_one_user,
     a_source_that_fails_does_not_stop_the_next,
+    one_id_in_two_sources_is_two_users,
     users_of_an_organization_that_is_not_followed_are_left_alone,
     everybody_whom_no_source_owns_is_left_alone,
 );
@@ -136,4 +137,37 @@ async fn everybody_whom_no_source_owns_is_left_alone(db: Database) {
     assert_eq!(world.sync(), "unchanged=6");
     assert_eq!(counts(&world.run(0, &["--organization", ACME])), "unchanged=2");
     assert_eq!(world.everything().await, before);
+}
+
+async fn one_id_in_two_sources_is_two_users(db: Database) {
+    let world = World::new(db);
+    world.slapd.load(&person(BOLT, ANNA.0, "Anne", "Other"));
+    two(&world, READERS);
+    world.command(0, &["sync", "--output", "json"]);
+    let both = "SELECT r.source || ' ' || u.email FROM records r JOIN users u ON u.id = r.user_id \
+         WHERE r.external_id = 'aklein' ORDER BY 1";
+    assert_eq!(
+        world.db.query(both).await,
+        ["acme aklein@acme.example", "bolt aklein@bolt.example"]
+    );
+    // With the source named, its id is its own.
+    for (source, mail) in [("acme", "aklein@acme.example"), ("bolt", "aklein@bolt.example")] {
+        let run = world.command(0, &["sync", source, "--user", ANNA.0, "--output", "json"]);
+        let id = world
+            .db
+            .query(&format!("SELECT CAST(id AS text) FROM users WHERE email = '{mail}'"))
+            .await;
+        assert_eq!(
+            (counts(&run), &run["user"]),
+            ("unchanged=1".into(), &id[0].as_str().into())
+        );
+    }
+    world.slapd.delete(&ANNA.dn());
+    let run = world.command(0, &["sync", "acme", "--user", ANNA.0, "--output", "json"]);
+    assert_eq!(counts(&run), "disable=1");
+    assert_eq!(world.addresses("disabled").await, [ANNA.mail()]);
+    assert_eq!(
+        counts(&world.command(0, &["sync", "bolt", "--output", "json"])),
+        "unchanged=3"
+    );
 }

@@ -17,11 +17,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files that are longer today. The number is a ceiling: it may be lowered, and the line goes when the file is short
 /// enough. No file is added.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("src/domain/mapping.rs", 660),
-    ("src/sources/connex/client.rs", 520),
-    ("src/store/users.rs", 575),
-];
+const LONG_FILES: &[(&str, usize)] = &[("src/sources/connex/client.rs", 520)];
 
 /// Functions that are longer today, as above: file, function, ceiling.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[

@@ -10,7 +10,7 @@ use super::terminal::Terminal;
 use super::{LogFormat, compose};
 use crate::config::{self, Config};
 use crate::domain::id::RunId;
-use crate::domain::mapping::RolePolicy;
+use crate::domain::roles::RolePolicy;
 use crate::engine::{Engine, Setup};
 use crate::store::{Actor, Clock, Store};
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 
 use super::read::{self, Cell, Decoded, Table};
 use crate::domain::field::Field;
-use crate::domain::mapping::Rule;
+use crate::domain::rule::Rule;
 
 /// Largest compiled pattern of `capture`, in bytes: enough for anything that a person writes.
 const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;

@@ -16,7 +16,9 @@ use super::sections::Agency;
 use super::source_kinds::{self, Auth, Connex, FileSource};
 use crate::domain::field::Field;
 use crate::domain::id::SourceName;
-use crate::domain::mapping::{Mapping, RolePolicy, Rule};
+use crate::domain::mapping::Mapping;
+use crate::domain::roles::RolePolicy;
+use crate::domain::rule::Rule;
 
 /// Longest time that a limit in time may have, in seconds: a day.
 pub(super) const TIMEOUT_SECONDS_MAX: u64 = 24 * 60 * 60;

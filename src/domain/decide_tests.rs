@@ -9,7 +9,8 @@ use super::*;
 use crate::domain::entry::{Attributes, Entry, OrganizationRef};
 use crate::domain::field::Values;
 use crate::domain::id::{ExternalId, UserId};
-use crate::domain::mapping::{RolePolicy, Rule};
+use crate::domain::roles::RolePolicy;
+use crate::domain::rule::Rule;
 
 struct World {
     source: SourceName,

@@ -10,6 +10,8 @@ pub mod mapping;
 pub mod plan;
 pub mod quarantine;
 pub mod record;
+pub mod roles;
+pub mod rule;
 pub mod run;
 pub mod text;
 pub mod user;

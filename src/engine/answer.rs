@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineError};
 use crate::domain::id::{ExternalId, RunId, SourceName};
-use crate::domain::mapping::RolePolicy;
+use crate::domain::roles::RolePolicy;
 use crate::domain::run::{PlanSummary, RunState, Scope};
 use crate::store::{Actor, Applied, Held, Released, RunRow, StoreError, StoreErrorKind};
 

@@ -5,17 +5,17 @@
 use serde_json::json;
 
 use super::audit::Actor;
+use super::edits::{administrators, keeps_an_administrator};
 use super::error::{StoreError, StoreErrorKind};
 use super::lease::{self, Lease};
 use super::plan::moves_addresses;
 use super::row::{Arg, args};
 use super::runs::{self, counts_json};
 use super::sql::{Engine, statements};
-use super::users::{administrators, keeps_an_administrator};
 use super::{Store, Tx, quarantine};
 use crate::domain::id::{ExternalId, RunId};
-use crate::domain::mapping::RolePolicy;
 use crate::domain::quarantine::Quarantined;
+use crate::domain::roles::RolePolicy;
 use crate::domain::run::PlanSummary;
 use crate::domain::run::Scope;
 

@@ -10,9 +10,10 @@ use super::row::Row;
 use super::users::{attribute_values, lines, read_user, text_value};
 use crate::domain::field::{Field, Value, Values};
 use crate::domain::id::{ExternalId, UserId};
-use crate::domain::mapping::{Mapped, RolePolicy};
+use crate::domain::mapping::Mapped;
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
 use crate::domain::record::Record;
+use crate::domain::roles::RolePolicy;
 use crate::domain::text::EmailAddress;
 use crate::domain::user::User;
 

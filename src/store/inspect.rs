@@ -6,14 +6,14 @@ use std::str::FromStr as _;
 
 use super::Store;
 use super::case::read_record;
+use super::edits::ACTIVE_ROLES;
 use super::error::{StoreError, StoreErrorKind};
 use super::quarantine::QuarantineRow;
 use super::row::args;
 use super::sql::{Engine, statements};
-use super::users::ACTIVE_ROLES;
 use crate::domain::id::{ExternalId, SourceName, UserId};
-use crate::domain::mapping::RolePolicy;
 use crate::domain::record::Record;
+use crate::domain::roles::RolePolicy;
 use crate::domain::text::email_key;
 
 statements! {

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod case;
 mod comparison;
+mod edits;
 mod error;
 mod inspect;
 mod json;
@@ -33,6 +34,7 @@ pub use apply::{Applied, Released};
 pub use audit::{Actor, AuditRow};
 pub use case::{Case, Staged, StagedEntry};
 pub use comparison::Comparison;
+pub use edits::{EditedFields, NewUser};
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{LEASE_SECONDS, Lease};
 pub use organizations::{KnownOrganization, Organization, OrganizationChange, OrganizationFilter};
@@ -40,7 +42,7 @@ pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange, T
 pub use quarantine::QuarantineRow;
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
 pub use sql::Engine;
-pub use users::{EditedFields, NewUser, UserFilter, UserRow};
+pub use users::{UserFilter, UserRow};
 
 use row::{Arg, Row};
 
@@ -171,6 +173,7 @@ impl Store {
             apply::ALL,
             audit::ALL,
             comparison::ALL,
+            edits::ALL,
             inspect::ALL,
             lease::ALL,
             organizations::ALL,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rollcall::config::{self, Auth, Config, ConfigError, LdapBind, LdapOrganization, OnLimit, SourceKind};
 use rollcall::domain::field::{Authority, Field};
-use rollcall::domain::mapping::Rule;
+use rollcall::domain::rule::Rule;
 
 /// One of each kind of source, with most of the keys. Every broken configuration is this one with a change.
 const BASE: &str = r#"[database]

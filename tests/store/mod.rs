@@ -2,7 +2,7 @@
 
 use rollcall::domain::field::Field;
 use rollcall::domain::id::SourceName;
-use rollcall::domain::mapping::RolePolicy;
+use rollcall::domain::roles::RolePolicy;
 use rollcall::store::{Actor, EditedFields, NewUser, StoreErrorKind, UserFilter};
 
 use crate::harness::database::{Database, clock, on_both_engines};

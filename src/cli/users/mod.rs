@@ -18,7 +18,7 @@ use super::context::Context;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, Source};
 use crate::domain::id::UserId;
-use crate::domain::mapping::RolePolicy;
+use crate::domain::roles::RolePolicy;
 use crate::domain::user::{EMPLOYEE, SELF};
 use crate::store::{Store, UserRow};
 

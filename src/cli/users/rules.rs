@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::super::cells::plain;
 use crate::domain::field::Field;
-use crate::domain::mapping::{Mapping, Rule};
+use crate::domain::mapping::Mapping;
+use crate::domain::rule::Rule;
 
 /// How a field comes about.
 pub(super) fn words(mapping: &Mapping, field: &Field) -> String {

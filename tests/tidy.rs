@@ -17,13 +17,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files that are longer today. The number is a ceiling: it may be lowered, and the line goes when the file is short
 /// enough. No file is added.
-const LONG_FILES: &[(&str, usize)] = &[("src/sources/connex/client.rs", 520)];
+const LONG_FILES: &[(&str, usize)] = &[];
 
 /// Functions that are longer today, as above: file, function, ceiling.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
-    ("src/engine/run.rs", "run_under", 75),
-    ("src/sources/ldap/failure.rs", "search", 75),
-];
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("src/sources/ldap/failure.rs", "search", 75)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

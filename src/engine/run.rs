@@ -106,14 +106,8 @@ impl Engine {
         Ok(report)
     }
 
-    async fn run_under(
-        &self,
-        scope: &Scope,
-        setup: &Setup,
-        request: &Request,
-        lease: &Lease,
-        observer: &dyn Observer,
-    ) -> Result<Report, EngineError> {
+    /// What is written down of a run when it begins.
+    async fn new_run(&self, scope: &Scope, request: &Request) -> Result<NewRun, EngineError> {
         let organization_id = match &scope.organization {
             Some(id) => self
                 .store
@@ -127,14 +121,25 @@ impl Engine {
             Some(id) => super::scope::linked_user(&self.store, &scope.source, id).await?,
             None => None,
         };
-        let new = NewRun {
+        Ok(NewRun {
             scope: scope.clone(),
             organization_id,
             user_id,
             mode: "full".into(),
             dry_run: request.dry_run,
             actor: request.actor.clone(),
-        };
+        })
+    }
+
+    async fn run_under(
+        &self,
+        scope: &Scope,
+        setup: &Setup,
+        request: &Request,
+        lease: &Lease,
+        observer: &dyn Observer,
+    ) -> Result<Report, EngineError> {
+        let new = self.new_run(scope, request).await?;
         let id = self.store.start_run(&new, lease).await?;
         let progress = Progress {
             phase: Phase::Preparing,

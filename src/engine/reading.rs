@@ -9,6 +9,7 @@ use super::EngineError;
 use super::events::Phase;
 use super::intake::Intake;
 use super::run::Run;
+use super::scope::linked_user;
 use crate::domain::entry::{Batch, Received};
 use crate::domain::id::ExternalId;
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
@@ -87,7 +88,12 @@ impl Run<'_> {
                     None,
                 ))
             }
-            Lookup::NotFound if comparison.is_idle() && !self.is_linked(id).await? => {
+            Lookup::NotFound
+                if comparison.is_idle()
+                    && linked_user(self.engine.store(), &self.scope.source, id)
+                        .await?
+                        .is_none() =>
+            {
                 Err(EngineError::NotFound(format!(
                     "there is no user {id}, neither here nor in the directory of source {}; check the id",
                     self.scope.source
@@ -100,17 +106,6 @@ impl Run<'_> {
                 None,
             )),
         }
-    }
-
-    /// Whether a user here is linked to this entry, also one that was disabled long ago for being absent.
-    async fn is_linked(&self, id: &ExternalId) -> Result<bool, EngineError> {
-        let store = self.engine.store();
-        for user in store.find_users(id.as_str()).await? {
-            if store.link_of(user).await? == Some((self.scope.source.clone(), id.clone())) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Who is missing from one organization may have moved to another: each is asked for by its id.

@@ -8,6 +8,7 @@ use jiff::ToSpan;
 use super::events::{Observer, Phase, Progress};
 use super::heartbeat::Heartbeat;
 use super::intake::Intake;
+use super::scope::linked_user;
 use super::{Engine, EngineError, Setup};
 use crate::domain::brake::{Circumstances, Hold, brake};
 use crate::domain::decide::{Case as DomainCase, Decision, Facts, Policy, Presence, decide};
@@ -124,7 +125,7 @@ impl Engine {
             None => None,
         };
         let user_id = match &scope.external_id {
-            Some(id) => self.store.find_users(id.as_str()).await?.into_iter().next(),
+            Some(id) => linked_user(&self.store, &scope.source, id).await?,
             None => None,
         };
         let new = NewRun {

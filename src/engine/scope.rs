@@ -1,8 +1,8 @@
 //! From what a person types to the scope of a run: local ids, external ids, and names where they are unambiguous.
 
 use super::{EngineError, Setup};
-use crate::domain::id::ExternalId;
-use crate::store::Store;
+use crate::domain::id::{ExternalId, SourceName, UserId};
+use crate::store::{Store, StoreError};
 
 /// The organization of this source that `wanted` means, by its id at the directory; also one that only the directory
 /// knows yet.
@@ -58,6 +58,8 @@ pub async fn find_user(store: &Store, setup: &Setup, wanted: &str) -> Result<Ext
     match here.as_slice() {
         [one] => match store.link_of(*one).await? {
             Some((of, id)) if of == *source => Ok(id),
+            // An id at another directory says nothing about this one.
+            Some((_, id)) if id.as_str() == wanted => Ok(id),
             Some((of, _)) => Err(EngineError::NotFound(format!(
                 "user {wanted} comes from source {of}, not from {source}; run `rollcall sync {of} --user {wanted}`"
             ))),
@@ -67,8 +69,32 @@ pub async fn find_user(store: &Store, setup: &Setup, wanted: &str) -> Result<Ext
         },
         [] => ExternalId::parse(wanted)
             .map_err(|e| EngineError::NotFound(format!("no user {}: {e}", wanted.escape_debug()))),
-        several => Err(ambiguous("user", wanted, several.iter().map(ToString::to_string))),
+        several => {
+            // Two directories may give the same id to two people; the source that was named means its own.
+            let mut ours = Vec::new();
+            for user in several {
+                ours.extend(store.link_of(*user).await?.filter(|(of, _)| of == source));
+            }
+            match ours.as_slice() {
+                [(_, id)] => Ok(id.clone()),
+                _ => Err(ambiguous("user", wanted, several.iter().map(ToString::to_string))),
+            }
+        }
     }
+}
+
+/// The user that is linked to an entry of this very source, also one that was disabled long ago for being absent.
+pub(super) async fn linked_user(
+    store: &Store,
+    source: &SourceName,
+    id: &ExternalId,
+) -> Result<Option<UserId>, StoreError> {
+    for user in store.find_users(id.as_str()).await? {
+        if store.link_of(user).await? == Some((source.clone(), id.clone())) {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
 }
 
 fn ambiguous(what: &str, wanted: &str, ids: impl Iterator<Item = String>) -> EngineError {

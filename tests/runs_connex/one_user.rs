@@ -1,6 +1,7 @@
 //! A run of one user: how the user is named, and who is none.
 
 use super::stage::{Stage, account};
+use super::wire_server;
 use crate::harness::database::{Database, on_both_engines};
 
 on_both_engines!(
@@ -10,6 +11,7 @@ on_both_engines!(
     who_moved_to_a_firm_that_asked_for_access_moves_with_it,
     one_that_nobody_knows_is_an_error_that_says_so,
     an_employee_is_refused_with_a_sentence,
+    an_id_of_two_directories_means_the_one_of_the_named_source,
     one_user_is_weighed_with_everybody,
     one_user_who_is_gone_is_no_empty_directory,
 );
@@ -94,6 +96,38 @@ async fn an_employee_is_refused_with_a_sentence(db: Database) {
         failed.is(1, "failed");
         assert!(failed.error().contains("local account"), "{}", failed.error());
     }
+}
+
+async fn an_id_of_two_directories_means_the_one_of_the_named_source(db: Database) {
+    let stage = Stage::synced(db).await;
+    let (server, _world) = wire_server::serve(wire_server::World {
+        organizations: vec![wire_server::firm("signs")],
+        accounts: vec![wire_server::account("p01", "signs")],
+        ..wire_server::World::default()
+    })
+    .await;
+    let config = std::fs::read_to_string(stage.program.config()).expect("read");
+    let second = format!(
+        "\n[[sources]]\nname = \"second\"\nkind = \"connex\"\nurl = \"{}\"\nauth = {{ kind = \"none\" }}\n",
+        server.url()
+    );
+    stage.program.configure(&format!("{config}{second}"));
+    let of_second = |id: &str| {
+        stage
+            .program
+            .json(&["sync", "second", "--user", id, "--output", "json"])
+    };
+    // Known here from the first directory alone, and somebody else in the second.
+    assert_eq!(of_second("p01")["plan"]["create"], 1);
+    let linked = "SELECT CAST(user_id AS text) FROM records WHERE external_id = 'p01' ORDER BY source";
+    let linked = stage.db.query(linked).await;
+    assert_eq!(linked.len(), 2);
+    stage.edit("p01", |one| one.title = Some("Surveyor".into()));
+    let synced = stage.sync(&["--user", "p01"]);
+    synced.is(0, "applied");
+    let user = &synced.document["user"];
+    assert_eq!((synced.counts(), user), ([0, 1, 0, 0], &linked[0].as_str().into()));
+    assert_eq!(of_second("p01")["user"], linked[1].as_str());
 }
 
 async fn one_user_is_weighed_with_everybody(db: Database) {

@@ -27,7 +27,10 @@ impl Database {
     /// An empty SQLite file.
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("directory");
-        let url = format!("sqlite://{}", directory.path().join("rollcall.db").display());
+        let file = directory.path().join("rollcall.db");
+        // Plain SQL may come before the program.
+        std::fs::File::create(&file).expect("file");
+        let url = format!("sqlite://{}", file.display());
         Self {
             url,
             _directory: Some(directory),

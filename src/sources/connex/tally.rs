@@ -154,10 +154,6 @@ impl Tally {
             ));
         }
         let reason = match self.total {
-            _ if self.nameless > 0 => Some(format!(
-                "{} {what} came without a readable id, so that nobody can tell who is missing: have them mended at the directory",
-                self.nameless
-            )),
             Some(total) if total != distinct => Some(format!(
                 "the directory counts {total} {what}, and {distinct} different ones arrived: sync again, and if it stays so report it to its operator"
             )),

@@ -204,7 +204,9 @@ fn list(settings: &Settings, scope: &ListingScope, batches: &BatchSender) -> Res
 
 fn lookup(settings: &Settings, id: &ExternalId) -> Result<Lookup, SourceError> {
     let mut found: Option<Received> = None;
+    let mut nameless = 0_u64;
     let listing = scan::scan(settings, &mut |received| {
+        nameless += u64::from(matches!(received, Received::Unreadable { id: None, .. }));
         let same = match &received {
             Received::Entry(entry) => entry.id == *id,
             Received::Unreadable { id: unreadable, .. } => unreadable.as_ref() == Some(id),
@@ -226,7 +228,8 @@ fn lookup(settings: &Settings, id: &ExternalId) -> Result<Lookup, SourceError> {
         }
         Ok(())
     })?;
-    match (found, listing.reason) {
+    let unproven = (nameless > 0).then(|| format!("{nameless} records have no readable id, and each may be the one"));
+    match (found, listing.reason.or(unproven)) {
         (Some(found), _) => Ok(Lookup::Found(Box::new(found))),
         (None, None) => Ok(Lookup::NotFound),
         (None, Some(reason)) => Err(SourceError::new(

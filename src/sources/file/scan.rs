@@ -92,7 +92,7 @@ pub(super) fn scan(settings: &Settings, sink: Sink<'_>) -> Result<Listing, Sourc
                 end.rows_after_marker |= end.marker.is_some();
                 end.rows += 1;
                 if let Some((before, _)) = held.replace((received, id_is_safe)) {
-                    deliver(before, &mut end, sink)?;
+                    sink(before)?;
                 }
                 check_limits(settings, end.rows, began)?;
             }
@@ -101,7 +101,7 @@ pub(super) fn scan(settings: &Settings, sink: Sink<'_>) -> Result<Listing, Sourc
     let cut_off = end.marker.is_none() && checksum.is_none() && rows.stops_within_a_row();
     if let Some((last, id_is_safe)) = held {
         let last = if cut_off { doubt(last, id_is_safe) } else { last };
-        deliver(last, &mut end, sink)?;
+        sink(last)?;
     }
     let watched = rows.into_watched();
     let bytes = watched.bytes;
@@ -119,13 +119,6 @@ pub(super) fn scan(settings: &Settings, sink: Sink<'_>) -> Result<Listing, Sourc
         None => Listing::complete(end.rows, 1, proof, stamp.modified()),
         Some(reason) => Listing::incomplete(end.rows, 1, proof, reason),
     })
-}
-
-fn deliver(received: Received, end: &mut End, sink: Sink<'_>) -> Result<(), SourceError> {
-    if matches!(received, Received::Unreadable { id: None, .. }) {
-        end.unidentified += 1;
-    }
-    sink(received)
 }
 
 fn check_limits(settings: &Settings, rows: u64, began: Instant) -> Result<(), SourceError> {

@@ -70,14 +70,13 @@ statements! {
     DELETE_USERS = "DELETE FROM users WHERE id IN (SELECT user_id FROM changes WHERE run_id = $1::uuid AND action = 'delete')";
     INSERT_USERS = "INSERT INTO users (id, kind, email, first_name, last_name, phone, title, organization_id, license, billable, \
         status, disabled_by, attributes, created_at, updated_at) \
-        SELECT c.user_id, n.entry ->> 'kind', n.entry ->> 'email', n.entry ->> 'first_name', n.entry ->> 'last_name', \
+        SELECT n.user_id, n.entry ->> 'kind', n.entry ->> 'email', n.entry ->> 'first_name', n.entry ->> 'last_name', \
         n.entry ->> 'phone', n.entry ->> 'title', o.id, n.entry ->> 'license', \
         CASE n.entry ->> 'billable' WHEN 'true' THEN true WHEN 'false' THEN false END, n.entry ->> 'status', \
         CASE WHEN n.entry ->> 'status' = 'disabled' THEN 'directory' END, n.entry -> 'attributes', $3::timestamptz, $3::timestamptz \
-        FROM changes c JOIN (SELECT position, coalesce(created, entry) AS entry FROM changes WHERE run_id = $1::uuid) n \
-            ON n.position = c.position \
-        LEFT JOIN organizations o ON o.source = $2 AND o.external_id = n.entry ->> 'organization' \
-        WHERE c.run_id = $1::uuid AND c.action = 'create' ORDER BY c.position";
+        FROM (SELECT position, user_id, coalesce(created, entry) AS entry FROM changes \
+              WHERE run_id = $1::uuid AND action = 'create') n \
+        LEFT JOIN organizations o ON o.source = $2 AND o.external_id = n.entry ->> 'organization' ORDER BY n.position";
     INSERT_RECORDS = "INSERT INTO records (source, external_id, user_id, organization_id, digest, covered, email, first_name, last_name, \
         phone, title, kind, license, billable, status, roles, attributes, absent, run_id, created_at, changed_at) \
         SELECT $2, c.external_id, c.user_id, o.id, c.digest, c.covered, c.entry ->> 'email', c.entry ->> 'first_name', \

@@ -27,10 +27,7 @@ impl Database {
     /// An empty SQLite file.
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("directory");
-        let file = directory.path().join("rollcall.db");
-        // Plain SQL may come before the program.
-        std::fs::File::create(&file).expect("file");
-        let url = format!("sqlite://{}", file.display());
+        let url = format!("sqlite://{}", directory.path().join("rollcall.db").display());
         Self {
             url,
             _directory: Some(directory),
@@ -66,7 +63,9 @@ impl Database {
     pub(crate) async fn sql(&self, sql: &str) -> u64 {
         let sql = AssertSqlSafe(sql.to_owned());
         if self.url.starts_with("sqlite") {
-            let mut c = sqlx::SqliteConnection::connect(&self.url).await.expect("connects");
+            let mut c = sqlx::SqliteConnection::connect(&format!("{}?mode=rwc", self.url))
+                .await
+                .expect("connects");
             c.execute(sql).await.expect("plain SQL").rows_affected()
         } else {
             let mut c = sqlx::PgConnection::connect(&self.url).await.expect("connects");

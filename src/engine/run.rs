@@ -204,10 +204,10 @@ impl Run<'_> {
         self.enter(Phase::Reading);
         let mut listing = self.read(&mut intake, &mut comparison).await?;
         if intake.not_followed > 0 {
-            listing.proof.push(format!(
-                "{} entries belong to organizations that are not followed",
-                intake.not_followed
-            ));
+            listing.proof.push(match intake.not_followed {
+                1 => "1 entry belongs to an organization that is not followed".to_owned(),
+                n => format!("{n} entries belong to organizations that are not followed"),
+            });
         }
         if comparison.has_nameless() {
             listing
@@ -283,6 +283,10 @@ impl Run<'_> {
         };
         let mut writer = PlanWriter::new(&store, self.id);
         self.found.quarantined.clear();
+        let organizations = intake.organizations();
+        for organization in &organizations {
+            hasher.add_organization(&organization.external_id, &organization.text());
+        }
         let administrator_remains = comparison.administrator_remains(&policy).await?;
         let mut cases = comparison.cases(&policy);
         while let Some(case) = cases.next().await {
@@ -330,7 +334,7 @@ impl Run<'_> {
             }
         }
         drop(cases);
-        writer.finish(&intake.organizations()).await?;
+        writer.finish(&organizations).await?;
         Ok(Decided {
             plan: PlanSummary {
                 hash: hasher.finish(),

@@ -118,7 +118,9 @@ fn header(row: &RunRow, terminal: &Terminal) -> String {
             out.push_str(&format!(", {}.{} s", millis / 1_000, millis % 1_000 / 100));
         }
         out.push('\n');
-        out.push_str(&paint(DIM, wrap(&listing.proof.join("; "), terminal.width, "  ")));
+        if !listing.proof.is_empty() {
+            out.push_str(&paint(DIM, wrap(&listing.proof.join("; "), terminal.width, "  ")));
+        }
     }
     out
 }

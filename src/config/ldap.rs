@@ -243,7 +243,12 @@ fn ldap_organization(source: &mut Table<'_>) -> Option<LdapOrganization> {
         1 => Some(LdapOrganization::Parent {}),
         2 => {
             let base_dn = table.get("base_dn", distinguished_name);
-            let filter = optional(&mut table, "filter", ldap_filter, "(objectClass=groupOfNames)");
+            let filter = optional(
+                &mut table,
+                "filter",
+                ldap_filter,
+                "(|(objectClass=groupOfNames)(objectClass=group))",
+            );
             let member = optional(&mut table, "member", attribute_name, "member");
             filter.zip(member).map(|(filter, member)| LdapOrganization::Group {
                 base_dn,

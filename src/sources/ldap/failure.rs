@@ -48,6 +48,24 @@ fn quoted(text: &str) -> String {
     }
 }
 
+/// What to do about refused credentials. Active Directory says the cause as a code in its text, and all of them with
+/// the same result code.
+fn refusal(text: &str) -> &'static str {
+    let data = text
+        .split_once(" data ")
+        .map(|(_, rest)| rest.split(',').next().unwrap_or_default().trim());
+    match data {
+        Some("530" | "531") => {
+            "the account may not sign in at this time or from this machine, change that in the directory"
+        }
+        Some("532" | "773") => "the password has expired, set a new one and store it in `bind_password_file`",
+        Some("533") => "the account is disabled, enable it in the directory",
+        Some("701") => "the account has expired, extend it in the directory",
+        Some("775") => "the account is locked, unlock it in the directory and look for who tries wrong passwords",
+        _ => "check the bind DN and the password",
+    }
+}
+
 /// `1 entry`, `2 entries`.
 pub(super) fn counted(entries: u64) -> String {
     if entries == 1 {
@@ -66,7 +84,10 @@ impl Context {
             0 => return Ok(()),
             49 => (
                 SourceErrorKind::Authentication,
-                format!("{place} refuses the bind as {identity}{said}: check the bind DN and the password."),
+                format!(
+                    "{place} refuses the bind as {identity}{said}: {}.",
+                    refusal(&result.text)
+                ),
             ),
             8 | 13 => (
                 SourceErrorKind::Authentication,
@@ -227,7 +248,9 @@ impl Context {
         match cause {
             Cause::Closed => SourceError::new(
                 SourceErrorKind::Unreachable,
-                format!("{place} closed the connection before it had answered: look at its log and its idle time-out."),
+                format!(
+                    "{place} closed the connection before it had answered: look at its log and its idle time-out, and whether that port wants ldaps://."
+                ),
             ),
             Cause::Broken(error) => SourceError::new(
                 SourceErrorKind::Unreachable,

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use ldap3::{LdapResult, Scope, ldap_escape};
+use ldap3::asn1::StructureTag;
+use ldap3::{Scope, ldap_escape};
 
 use super::connection::{Connection, Few, Query};
 use super::decode::is_guid;
@@ -12,6 +13,7 @@ use super::failure::Verdict;
 use super::groups::group_entry;
 use super::listing::{directory_organization, receive};
 use super::organization::Membership;
+use super::pager::{Pager, Step};
 use super::{ANY, Ldap, Organization, attributes};
 use crate::domain::entry::{DirectoryOrganization, Received};
 use crate::domain::id::ExternalId;
@@ -82,6 +84,12 @@ impl Ldap {
             let message = format!("`{id}` is no GUID, which `{name}` holds: check whether `external_id` was changed.");
             SourceError::new(SourceErrorKind::Configuration, message).because(error)
         })?;
+        // A directory finds it in any spelling, but what is known of it here stands under one.
+        let spelled = guid.hyphenated().to_string();
+        if spelled != id.as_str() {
+            let message = format!("`{id}` is a GUID in another spelling than ours: ask for `{spelled}`.");
+            return Err(SourceError::new(SourceErrorKind::NotFound, message));
+        }
         let mut value = String::with_capacity(48);
         for byte in guid.to_bytes_le() {
             write!(value, "\\{byte:02x}").expect("a string takes everything");
@@ -114,28 +122,38 @@ impl Ldap {
         }
     }
 
-    /// An error unless this identity reads at least one account.
+    /// An error unless this identity reads at least one account. Leaves a search under way on the connection.
     async fn check_sight(&self, connection: &mut Connection) -> Result<(), SourceError> {
-        let mut query = self.query(&self.settings.base_dn, Scope::Subtree, self.settings.filter.clone(), 1);
+        // Samba's directory takes no notice of a size limit, and much of pages.
+        let mut query = self.query(&self.settings.base_dn, Scope::Subtree, self.settings.filter.clone(), 0);
         query.attributes = attributes(&["1.1"]);
-        let few = connection.few(&query, 1).await?;
-        match (few.entries.len(), &few.result) {
-            (
-                1..,
-                LdapResult {
-                    rc: 0 | SIZE_LIMIT_EXCEEDED,
-                    ..
-                },
-            ) => Ok(()),
-            (0, LdapResult { rc: 0, .. }) => Err(SourceError::new(
+        let mut pager = self.glance(connection, query, 1);
+        let ending = loop {
+            match pager.next().await? {
+                Step::Entry(_) => return Ok(()),
+                Step::Page => {}
+                Step::End(ending) => break ending,
+            }
+        };
+        Err(match ending.reason {
+            Some(reason) => Self::not_whole(reason),
+            None => SourceError::new(
                 SourceErrorKind::Forbidden,
                 format!(
                     "{} sees no account at all below {} at {}, so nobody can be said to be gone: check its right to read, and `filter`.",
-                    connection.context.identity, self.settings.base_dn, connection.context.place
+                    self.endpoint.context.identity, self.settings.base_dn, self.endpoint.context.place
                 ),
-            )),
-            _ => Err(self.failure(connection, &self.settings.base_dn, &few)),
+            ),
+        })
+    }
+
+    /// A pager for the first `most` entries, also from a server that knows no pages.
+    fn glance<'a>(&self, connection: &'a mut Connection, mut query: Query, most: i32) -> Pager<'a> {
+        let page_size = self.settings.page_size.min(most.unsigned_abs());
+        if page_size == 0 {
+            query.size_limit = most;
         }
+        Pager::new(connection, query, page_size, self.settings.limits, true)
     }
 
     /// Asks for organizations; see [`crate::sources::Source::find_organization`].
@@ -181,14 +199,12 @@ impl Ldap {
             &self.settings.base_dn,
             Scope::Subtree,
             self.filter_with(name, wanted),
-            FOUND_MAX,
+            0,
         );
         query.attributes = attributes(&[name, &self.settings.external_id]);
-        let mut connection = self.endpoint.connect().await?;
-        let few = self.found(&mut connection, &query).await?;
+        let entries = self.first_found(query).await?;
         let folded = wanted.to_lowercase();
-        let values = few
-            .entries
+        let values = entries
             .into_iter()
             .flat_map(|entry| self.decoder.decode(entry).organization);
         let names = values
@@ -244,9 +260,22 @@ impl Ldap {
             .collect())
     }
 
-    async fn found(&self, connection: &mut Connection, query: &Query) -> Result<Few, SourceError> {
-        let few = connection.few(query, FOUND_MAX as usize).await?;
-        self.bounded(connection, &query.base, few)
+    /// The first entries of a search by name; with one of them it does not matter why there are no more.
+    async fn first_found(&self, query: Query) -> Result<Vec<StructureTag>, SourceError> {
+        let mut connection = self.endpoint.connect().await?;
+        let mut pager = self.glance(&mut connection, query, FOUND_MAX);
+        let mut entries = Vec::new();
+        while entries.len() < FOUND_MAX as usize {
+            match pager.next().await? {
+                Step::Entry(entry) => entries.push(entry),
+                Step::Page => {}
+                Step::End(ending) => match ending.reason {
+                    Some(reason) if entries.is_empty() => return Err(Self::not_whole(reason)),
+                    _ => break,
+                },
+            }
+        }
+        Ok(entries)
     }
 
     /// A search by name may end at the size limit: the person who searches then types more.

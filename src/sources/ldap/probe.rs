@@ -23,6 +23,8 @@ struct FirstPage {
     /// Entries with a value, in the order of the wanted attributes.
     with: Vec<u64>,
     hint: Option<String>,
+    /// Why a listing would not be complete, where one page shows it.
+    incomplete: Option<String>,
     /// Why the first entry without an external id has none.
     no_id: Option<String>,
 }
@@ -77,7 +79,14 @@ impl Ldap {
             )?;
         }
         let page = self.first_page(&mut connection).await;
-        let page = told(steps, "first page", page, FirstPage::summary)?;
+        let page = page.map_err(|error| told::<()>(steps, "first page", Err(error), |()| String::new()));
+        let page = page.ok()?;
+        // What is there is worth saying all the same.
+        let whole = match &page.incomplete {
+            Some(reason) => Err(Self::not_whole(format!("{}; {reason}", counted(page.entries)))),
+            None => Ok(page.summary()),
+        };
+        told(steps, "first page", whole, Clone::clone);
         if page.entries > 0 {
             self.say_what_is_there(&page, steps)?;
         }
@@ -136,7 +145,10 @@ impl Ldap {
                     continue;
                 }
                 Step::Page => page.more = true,
-                Step::End(ending) => page.hint = ending.reason.or(ending.proof.into_iter().nth(1)),
+                Step::End(ending) => {
+                    page.incomplete = ending.reason;
+                    page.hint = ending.proof.into_iter().nth(1);
+                }
             }
             return Ok(page);
         }

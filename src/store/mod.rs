@@ -22,6 +22,7 @@ mod sql;
 mod sqlite;
 mod stale;
 mod users;
+mod weigh;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -192,6 +193,7 @@ impl Store {
             runs::ALL,
             stale::ALL,
             users::ALL,
+            weigh::ALL,
         ]
         .into_iter()
         .flatten()

@@ -8,7 +8,7 @@ CREATE TABLE organizations (
     external_id text COLLATE "C",
     followed boolean NOT NULL DEFAULT true,
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'closed')),
-    attributes jsonb NOT NULL DEFAULT '{}',
+    attributes jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(attributes) = 'object'),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CHECK ((source IS NULL) = (external_id IS NULL)),
@@ -30,7 +30,7 @@ CREATE TABLE users (
     billable boolean,
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
     disabled_by text CHECK (disabled_by IN ('directory', 'admin')),
-    attributes jsonb NOT NULL DEFAULT '{}',
+    attributes jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(attributes) = 'object'),
     session_epoch bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()

@@ -1,16 +1,17 @@
--- For applications: organizations, users, groups, memberships.
+-- For applications: organizations, users, groups, memberships. Ids are UUIDs in lower case, times are UTC: what another
+-- program writes here is refused where Rollcall could not read it.
 
 CREATE TABLE organizations (
-    id text PRIMARY KEY NOT NULL,
+    id text PRIMARY KEY NOT NULL CHECK (length(id) = 36 AND id NOT GLOB '*[^0-9a-f-]*'),
     name text NOT NULL,
     kind text NOT NULL,
     source text,
     external_id text,
     followed integer NOT NULL DEFAULT 1 CHECK (followed IN (0, 1)),
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'closed')),
-    attributes text NOT NULL DEFAULT '{}' CHECK (json_valid(attributes)),
-    created_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    updated_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    attributes text NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
+    created_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) CHECK (datetime(created_at) IS NOT NULL),
+    updated_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) CHECK (datetime(updated_at) IS NOT NULL),
     CHECK ((source IS NULL) = (external_id IS NULL)),
     CHECK (kind <> 'self' OR source IS NULL)
 ) STRICT;
@@ -18,7 +19,7 @@ CREATE UNIQUE INDEX organizations_external_id ON organizations (source, external
 CREATE UNIQUE INDEX organizations_self ON organizations (kind) WHERE kind = 'self';
 
 CREATE TABLE users (
-    id text PRIMARY KEY NOT NULL,
+    id text PRIMARY KEY NOT NULL CHECK (length(id) = 36 AND id NOT GLOB '*[^0-9a-f-]*'),
     kind text NOT NULL DEFAULT 'employee',
     email text NOT NULL,
     first_name text,
@@ -30,17 +31,17 @@ CREATE TABLE users (
     billable integer CHECK (billable IN (0, 1)),
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
     disabled_by text CHECK (disabled_by IN ('directory', 'admin')),
-    attributes text NOT NULL DEFAULT '{}' CHECK (json_valid(attributes)),
+    attributes text NOT NULL DEFAULT '{}' CHECK (json_valid(attributes) AND json_type(attributes) = 'object'),
     session_epoch integer NOT NULL DEFAULT 0,
-    created_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    updated_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+    created_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) CHECK (datetime(created_at) IS NOT NULL),
+    updated_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) CHECK (datetime(updated_at) IS NOT NULL)
 ) STRICT;
 -- lower() folds ASCII letters alone, as the program's comparison key does.
 CREATE UNIQUE INDEX users_email ON users (lower(email));
 CREATE INDEX users_organization ON users (organization_id);
 
 CREATE TABLE groups (
-    id text PRIMARY KEY NOT NULL,
+    id text PRIMARY KEY NOT NULL CHECK (length(id) = 36 AND id NOT GLOB '*[^0-9a-f-]*'),
     kind text NOT NULL,
     name text NOT NULL,
     UNIQUE (kind, name)

@@ -123,7 +123,7 @@ pub(super) fn reason(reason: Reason) -> &'static str {
         Reason::Edited => "differs from the directory",
         Reason::DisabledInDirectory => "disabled in the directory",
         Reason::EnabledInDirectory => "enabled again: active in the directory",
-        Reason::Absent => "no longer listed by the directory",
+        Reason::Absent => "no longer listed in a firm that is followed",
         Reason::Returned => "enabled again: listed by the directory again",
     }
 }

@@ -7,6 +7,7 @@ use crate::config;
 
 /// The configuration.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  rollcall config default > rollcall.toml\n  rollcall config show")]
 pub(super) enum Command {
     /// The built-in default, with every key
     #[command(after_help = "Example:\n  rollcall config default > /etc/rollcall/rollcall.toml")]

@@ -14,6 +14,7 @@ use crate::store::{Organization, OrganizationFilter, Store};
 
 /// Organizations.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  rollcall orgs list paving\n  rollcall orgs follow 'Example Paving'")]
 pub(super) enum Command {
     /// List them
     List(List),

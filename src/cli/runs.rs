@@ -101,7 +101,13 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<Exit,
         }
         Command::Release { run, plan, output } => {
             let id = context.run_id(store, &run).await?;
-            let released = engine.release(id, &plan, &roles(&config), &actor()).await?;
+            let source = engine.known_run(id).await?.source;
+            // A source that is not configured any more may grant nothing.
+            let granted = config
+                .source(&source)
+                .map(|source| source.mapping(&config.agency).roles().clone());
+            let roles = granted.unwrap_or_else(|| roles(&config));
+            let released = engine.release(id, &plan, &roles, &actor()).await?;
             show(context, store, &released, output).await?;
         }
         Command::Reject { run } => {

@@ -187,7 +187,13 @@ fn create(entry: &Mapped, policy: &Policy<'_>) -> Change {
 /// Whether an entry without a link may take over the user that has its address.
 fn may_own(entry: &Mapped, holder: &Holder, policy: &Policy<'_>) -> Result<(), Quarantined> {
     let free = holder.link.is_none() && holder.ownable_organization && policy.correlate_by_email;
-    if holder.user.is_own() || holder.user.administrator || !free {
+    // Whoever controls an address at one firm is not let into another's.
+    let theirs = holder.user.value(&Field::Organization);
+    let same_firm = match theirs.as_text() {
+        None => true,
+        Some(firm) => firm.starts_with("local:") || entry.organization.as_ref().is_some_and(|o| o.as_str() == firm),
+    };
+    if holder.user.is_own() || holder.user.administrator || !free || !same_firm {
         return Err(address_taken(entry, holder, policy));
     }
     Ok(())
@@ -224,7 +230,9 @@ fn address_taken(entry: &Mapped, holder: &Holder, policy: &Policy<'_>) -> Quaran
         ),
         None => Quarantined::new(
             QuarantineCode::AddressOfOther,
-            format!("{address} belongs to user {user}, whom this source may not own; change one of the two addresses"),
+            format!(
+                "{address} belongs to user {user}, whom this entry may not take over (it is of another firm, or may not be linked by address); change one of the two addresses"
+            ),
         ),
     }
 }

@@ -315,8 +315,12 @@ fn an_address_is_taken_over_only_from_whom_this_source_may_own() {
     let free = w.user(&e);
     let other = SourceName::parse("other").expect("name");
     type Held = (User, Option<(SourceName, ExternalId)>, bool, Option<QuarantineCode>);
-    let cases: [Held; 7] = [
+    let of = |firm: &str| with(&free, Field::Organization, Value::text(firm));
+    let cases: [Held; 10] = [
         (free.clone(), None, true, None),
+        (of("o1"), None, true, None),
+        (of("local:1"), None, true, None),
+        (of("o2"), None, true, Some(QuarantineCode::AddressOfOther)),
         (
             with(&free, Field::Kind, Value::text("employee")),
             None,

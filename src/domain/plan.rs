@@ -236,6 +236,14 @@ impl fmt::Debug for PlanHash {
 pub struct PlanHasher(Sha256);
 
 impl PlanHasher {
+    /// Takes an organization that is new or changes, in the order of their ids, before all changes. `said` is what it
+    /// becomes, written in one way only.
+    pub fn add_organization(&mut self, id: &ExternalId, said: &str) {
+        self.0.update([0xfd]);
+        hash_value(&mut self.0, &Value::text(id.as_str()));
+        hash_value(&mut self.0, &Value::text(said));
+    }
+
     /// Takes one change.
     pub fn add(&mut self, change: &Change) {
         let hash = &mut self.0;

@@ -23,14 +23,18 @@ impl RolePolicy {
             .any(|a| a.to_lowercase() == role.to_lowercase())
     }
 
+    /// Whether it is a role that this source may not grant.
+    pub fn refuses(&self, role: &str) -> bool {
+        self.administers(role) && !self.grantable.contains(role)
+    }
+
     pub(super) fn grants(&self, wanted: BTreeSet<String>) -> (BTreeSet<String>, BTreeSet<String>) {
         let translated: BTreeSet<String> = match &self.table {
             None => wanted,
             Some(table) => wanted.iter().filter_map(|role| table.get(role).cloned()).collect(),
         };
-        let (refused, mut granted): (BTreeSet<_>, BTreeSet<_>) = translated
-            .into_iter()
-            .partition(|role| self.administers(role) && !self.grantable.contains(role));
+        let (refused, mut granted): (BTreeSet<_>, BTreeSet<_>) =
+            translated.into_iter().partition(|role| self.refuses(role));
         if granted.is_empty() {
             granted.extend(self.default.clone());
         }

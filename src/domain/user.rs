@@ -60,7 +60,11 @@ pub struct User {
 impl User {
     /// Whether no sync may touch it: an employee, or somebody of the agency's own organization.
     pub fn is_own(&self) -> bool {
-        self.of_self || self.values.text(&Field::Kind) == Some(EMPLOYEE)
+        self.of_self
+            || self
+                .values
+                .text(&Field::Kind)
+                .is_some_and(|kind| kind.eq_ignore_ascii_case(EMPLOYEE))
     }
 
     /// The value of `field`; no value where the column is empty.

@@ -6,8 +6,12 @@ use crate::domain::roles::RolePolicy;
 use crate::domain::run::{PlanSummary, RunState, Scope};
 use crate::store::{Actor, Applied, Held, Released, RunRow, StoreError, StoreErrorKind};
 
+/// How often a release is tried where somebody else's transaction is in the way.
+const APPLICATIONS_MAX: u32 = 3;
+
 impl Engine {
-    /// Applies the plan of a held run, if it is the plan of this hash and still fits the table.
+    /// Applies the plan of a held run, if it is the plan of this hash and still fits the table. `roles` is what its
+    /// source may grant today.
     ///
     /// # Errors
     /// [`EngineError::Refused`] where the run is not held or holds another plan; a stale plan as
@@ -33,7 +37,13 @@ impl Engine {
             actor,
             released: Released::ByAnswer,
         };
-        let applied = self.store.apply(&what).await;
+        let mut applied = self.store.apply(&what).await;
+        for _ in 1..APPLICATIONS_MAX {
+            match &applied {
+                Err(error) if error.is_transient() => applied = self.store.apply(&what).await,
+                _ => break,
+            }
+        }
         let returned = self.store.release_lease(&lease).await;
         applied?;
         returned?;

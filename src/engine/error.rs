@@ -1,7 +1,7 @@
 //! Why a run, or an answer to one, could not be carried out.
 
 use crate::domain::run::Refused;
-use crate::sources::{SourceError, SourceErrorKind};
+use crate::sources::SourceError;
 use crate::store::{RunError, StoreError, StoreErrorKind};
 
 /// The cause, with its sentence.
@@ -54,10 +54,5 @@ impl EngineError {
     /// Whether the plan no longer fits the table.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Store(e) if e.kind == StoreErrorKind::Stale)
-    }
-
-    /// Whether the run was stopped from outside.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Source(e) if e.kind == SourceErrorKind::Cancelled)
     }
 }

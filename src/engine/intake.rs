@@ -209,6 +209,12 @@ impl<'a> Intake<'a> {
         })
     }
 
+    /// Whether the entry belongs to an organization that is known here and not followed.
+    pub(super) fn leaves_out(&self, entry: &Entry) -> bool {
+        let known = entry.organization.as_ref().and_then(|o| self.here.get(&o.id));
+        known.is_some_and(|known| !known.followed)
+    }
+
     /// Whether the entry belongs to an organization that is covered.
     pub(super) fn covers(&self, entry: &Entry) -> bool {
         match &entry.organization {

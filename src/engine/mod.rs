@@ -2,6 +2,7 @@
 //! Never speaks SQL or a wire format, and never judges an entry.
 
 mod answer;
+mod draft;
 mod error;
 mod events;
 mod heartbeat;

@@ -14,7 +14,7 @@ use crate::domain::entry::{Batch, Received};
 use crate::domain::id::ExternalId;
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
 use crate::domain::run::Scope;
-use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup, SourceError};
+use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup};
 use crate::store::{Comparison, Staged, StagedEntry};
 
 /// Most entries missing from one organization's listing that are looked up one by one; what is beyond is not taken for
@@ -62,23 +62,7 @@ impl Run<'_> {
         let asking = AbortOnDrop(tokio::spawn(async move { source.lookup(&wanted).await }));
         match asking.join(self.scope).await?? {
             Lookup::Found(received) => {
-                if let Received::Entry(entry) = &*received
-                    && let Some(organization) = &entry.organization
-                    && organization.name.is_none()
-                    && !intake.covers(entry)
-                {
-                    let found = self.setup.source.find_organization(organization.id.as_str()).await?;
-                    let organizations = found.into_iter().filter(|o| o.id == organization.id).collect();
-                    intake
-                        .batch(
-                            Batch {
-                                organizations,
-                                ..Default::default()
-                            },
-                            comparison,
-                        )
-                        .await?;
-                }
+                self.learn_organization(&received, intake, comparison).await?;
                 intake.entry(*received, comparison).await?;
                 self.progress.entries = 1;
                 Ok(Listing::complete(
@@ -105,34 +89,58 @@ impl Run<'_> {
         }
     }
 
+    /// Asks for the organization of an entry that names one which is not known here, or not followed: it may be new, or
+    /// have asked for access since.
+    async fn learn_organization(
+        &self,
+        received: &Received,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<(), EngineError> {
+        let Received::Entry(entry) = received else {
+            return Ok(());
+        };
+        let unknown = entry
+            .organization
+            .as_ref()
+            .filter(|o| o.name.is_none() && !intake.covers(entry));
+        let Some(organization) = unknown else { return Ok(()) };
+        let found = self.setup.source.find_organization(organization.id.as_str()).await?;
+        let organizations = found.into_iter().filter(|o| o.id == organization.id).collect();
+        let batch = Batch {
+            organizations,
+            ..Batch::default()
+        };
+        Ok(intake.batch(batch, comparison).await?)
+    }
+
     /// Who is missing from one organization may have moved to another: each is asked for by its id.
     pub(super) async fn confirm_absences(
         &mut self,
         intake: &mut Intake<'_>,
         comparison: &mut Comparison,
     ) -> Result<(), EngineError> {
-        let missing = comparison.absent(CONFIRMATIONS_MAX + 1).await?;
+        let missing = comparison.absent(CONFIRMATIONS_MAX).await?;
         if missing.is_empty() || intake.in_scope == 0 {
             // Nobody left at all: the brake for an empty listing asks a person instead.
             return Ok(());
         }
         self.enter(Phase::Confirming);
+        if let Some(last) = missing.last() {
+            comparison.not_absent_after(last).await?;
+        }
         let source = &self.setup.source;
-        let asked = stream::iter(missing.into_iter().enumerate())
-            .map(|(at, id)| async move {
-                let answer: Result<Lookup, Option<SourceError>> = match at as u64 {
-                    n if n >= CONFIRMATIONS_MAX => Err(None),
-                    _ => source.lookup(&id).await.map_err(Some),
-                };
-                (id, answer)
-            })
+        let asked = stream::iter(missing)
+            .map(|id| async move { (source.lookup(&id).await, id) })
             .buffered(CONFIRMATIONS_AT_ONCE);
         let answers: Vec<_> = asked.collect().await;
-        for (id, answer) in answers {
+        for (answer, id) in answers {
             match answer {
                 Ok(Lookup::NotFound) => {}
                 Ok(Lookup::Found(received)) => {
-                    let moved_away = matches!(&*received, Received::Entry(entry) if !intake.covers(entry));
+                    self.learn_organization(&received, intake, comparison).await?;
+                    // Of an organization that is known and not followed: nobody's of ours any more.
+                    let moved_away = matches!(&*received, Received::Entry(entry) if intake.leaves_out(entry));
                     if !moved_away {
                         comparison.not_absent(&id).await?;
                         intake.entry(*received, comparison).await?;

@@ -1,10 +1,9 @@
 //! One run from its lease to its end. A dry run is the same run, stopped at the one place where runs stop.
 
-use std::collections::BTreeMap;
-
 use futures_util::stream::StreamExt;
 use jiff::ToSpan;
 
+use super::draft::{Decided, Draft};
 use super::events::{Observer, Phase, Progress};
 use super::heartbeat::Heartbeat;
 use super::intake::Intake;
@@ -12,12 +11,10 @@ use super::{Engine, EngineError, Setup};
 use crate::domain::brake::{Circumstances, Hold, brake};
 use crate::domain::decide::{Case as DomainCase, Decision, Facts, Policy, Presence, decide};
 use crate::domain::id::{ExternalId, RunId};
-use crate::domain::plan::{Counts, PlanHasher};
 use crate::domain::quarantine::Quarantined;
 use crate::domain::run::{PlanSummary, Scope, Verdict, verdict};
 use crate::store::{
-    Actor, Applied, Case, Comparison, Lease, Listed, NewRun, PlanWriter, QUARANTINE_STORED_MAX, Released, RunError,
-    RunRow, Staged,
+    Actor, Applied, Case, Comparison, Lease, Listed, NewRun, QUARANTINE_STORED_MAX, Released, RunError, RunRow, Staged,
 };
 
 /// How often a plan is decided anew where the table changed between decision and apply.
@@ -62,12 +59,6 @@ enum Ending {
 struct Findings {
     quarantined: Vec<Quarantine>,
     refused_roles: u64,
-}
-
-/// A plan with what the brakes need of it.
-struct Decided {
-    plan: PlanSummary,
-    by_organization: BTreeMap<Option<ExternalId>, Counts>,
 }
 
 /// One run under way.
@@ -207,10 +198,10 @@ impl Run<'_> {
         self.enter(Phase::Reading);
         let mut listing = self.read(&mut intake, &mut comparison).await?;
         if intake.not_followed > 0 {
-            listing.proof.push(format!(
-                "{} entries belong to organizations that are not followed",
-                intake.not_followed
-            ));
+            listing.proof.push(match intake.not_followed {
+                1 => "1 entry belongs to an organization that is not followed".to_owned(),
+                n => format!("{n} entries belong to organizations that are not followed"),
+            });
         }
         if comparison.has_nameless() {
             listing
@@ -278,14 +269,7 @@ impl Run<'_> {
         let setup = self.setup;
         let policy = setup.policy();
         let store = self.engine.store.clone();
-        let mut hasher = PlanHasher::default();
-        let mut by_organization: BTreeMap<Option<ExternalId>, Counts> = BTreeMap::new();
-        let mut counts = Counts {
-            unchanged: comparison.unchanged(),
-            ..Counts::default()
-        };
-        let mut writer = PlanWriter::new(&store, self.id);
-        self.found.quarantined.clear();
+        let mut draft = Draft::new(&store, self.id, policy, intake.organizations(), comparison.unchanged());
         let administrator_remains = comparison.administrator_remains(&policy).await?;
         let mut cases = comparison.cases(&policy);
         while let Some(case) = cases.next().await {
@@ -298,49 +282,19 @@ impl Run<'_> {
                 holder,
                 administrator_remains,
             };
-            match judge(&case, &facts, &policy) {
-                Decision::Unchanged => counts.unchanged += u64::from(case.content.is_some()),
-                Decision::Remember => {
-                    counts.unchanged += 1;
-                    if let (Some(Staged::Mapped(entry)), Some(record)) = (&case.content, &case.record) {
-                        hasher.add_remembered(entry.digest());
-                        writer.remember(entry, record.user, record.digest).await?;
-                    }
-                }
-                Decision::Change(change) => {
-                    hasher.add(&change);
-                    counts.add(&change);
-                    by_organization
-                        .entry(change.organization.clone())
-                        .or_default()
-                        .add(&change);
-                    let entry = match &case.content {
-                        Some(Staged::Mapped(entry)) => Some(&**entry),
-                        _ => None,
-                    };
-                    writer.change(&change, entry, &policy).await?;
-                    self.progress.changes += 1;
-                    if self.progress.changes.is_multiple_of(1_000) {
-                        self.observer.progress(self.progress);
-                    }
-                }
-                Decision::Quarantine(why) => {
-                    counts.quarantine += 1;
-                    if self.found.quarantined.len() < QUARANTINE_STORED_MAX {
-                        self.found.quarantined.push((case.id, case.organization, why));
-                    }
+            let decision = judge(&case, &facts, &policy);
+            if matches!(decision, Decision::Change(_)) {
+                self.progress.changes += 1;
+                if self.progress.changes.is_multiple_of(1_000) {
+                    self.observer.progress(self.progress);
                 }
             }
+            draft.take(case, decision).await?;
         }
         drop(cases);
-        writer.finish(&intake.organizations()).await?;
-        Ok(Decided {
-            plan: PlanSummary {
-                hash: hasher.finish(),
-                counts,
-            },
-            by_organization,
-        })
+        let (decided, quarantined) = draft.finish().await?;
+        self.found.quarantined = quarantined;
+        Ok(decided)
     }
 
     /// What the brakes say to the plan.

@@ -12,6 +12,7 @@ use super::plan::moves_addresses;
 use super::row::{Arg, args};
 use super::runs::{self, counts_json};
 use super::sql::{Engine, statements};
+use super::stale::taken_meanwhile;
 use super::{Store, Tx, quarantine};
 use crate::domain::id::{ExternalId, RunId};
 use crate::domain::quarantine::Quarantined;
@@ -99,23 +100,16 @@ statements! {
     REVOKE_ROLES = "DELETE FROM memberships WHERE origin = 'directory' AND user_id IN \
         (SELECT user_id FROM changes WHERE run_id = $1::uuid AND action <> 'create' AND fields -> 'roles' IS NOT NULL) \
         AND group_id IN (SELECT id FROM groups WHERE kind = 'role')";
-    /// The newest run that made a plan for the same scope, or that applied one for the whole source around it.
-    NEWEST_PLAN = "SELECT n.id::text, CASE WHEN n.plan_hash = h.plan_hash THEN 1 ELSE 0 END FROM runs h \
-        JOIN runs n ON n.source = h.source AND n.id > h.id AND n.plan_hash IS NOT NULL \
-        AND ((coalesce(n.organization, '') = coalesce(h.organization, '') AND coalesce(n.external_id, '') = coalesce(h.external_id, '')) \
-          OR (n.organization IS NULL AND n.external_id IS NULL AND n.state = 'applied' AND (h.organization IS NULL OR EXISTS \
-            (SELECT 1 FROM organizations o WHERE o.source = h.source AND o.external_id = h.organization AND o.followed)))) \
-        WHERE h.id = $1::uuid ORDER BY n.id DESC LIMIT 1";
     GRANT_ROLES = "INSERT INTO memberships (user_id, group_id, origin) SELECT c.user_id, g.id, 'directory' FROM changes c \
         CROSS JOIN {roles} JOIN groups g ON g.kind = 'role' AND g.name = role.value \
         WHERE c.run_id = $1::uuid AND c.action <> 'remember' ON CONFLICT DO NOTHING";
 }
 
 /// The roles that a change grants: all of a new user's, or what the change of the field says.
-const GRANTED: &str = "CASE WHEN c.action = 'create' THEN coalesce(c.created, c.entry) -> 'roles' ELSE c.fields -> 'roles' -> 'after' END";
+pub(super) const GRANTED: &str = "CASE WHEN c.action = 'create' THEN coalesce(c.created, c.entry) -> 'roles' ELSE c.fields -> 'roles' -> 'after' END";
 
 /// Columns of text that are set as they are.
-const TEXT_COLUMNS: [&str; 7] = ["email", "first_name", "last_name", "phone", "title", "kind", "license"];
+pub(super) const TEXT_COLUMNS: [&str; 7] = ["email", "first_name", "last_name", "phone", "title", "kind", "license"];
 
 /// The statement that updates users. `{merged}` is their attributes with the patch.
 fn update_users(engine: Engine) -> String {
@@ -166,81 +160,6 @@ fn update_users(engine: Engine) -> String {
     )
 }
 
-/// The condition under which a change of the plan no longer fits what it was decided on.
-fn stale(engine: Engine, attributes: &[String]) -> String {
-    let differs = |field: &str, held: &str| {
-        format!("(c.fields -> '{field}' IS NOT NULL AND (c.fields -> '{field}' ->> 'before') IS DISTINCT FROM {held})")
-    };
-    let mut any = vec![
-        "c.record_digest IS DISTINCT FROM r.digest".to_owned(),
-        "(r.user_id IS NOT NULL AND r.user_id <> c.user_id)".to_owned(),
-        "(c.action <> 'create' AND u.id IS NULL)".to_owned(),
-        "(c.action = 'create' AND u.id IS NOT NULL)".to_owned(),
-        "(c.action = 'enable' AND u.disabled_by IS DISTINCT FROM 'directory')".to_owned(),
-        "(c.action NOT IN ('create', 'remember') AND (u.kind = 'employee' OR uo.kind = 'self'))".to_owned(),
-        differs("status", "u.status"),
-        differs(
-            "billable",
-            "CASE u.billable WHEN true THEN 'true' WHEN false THEN 'false' END",
-        ),
-        differs(
-            "organization",
-            "CASE WHEN uo.id IS NULL THEN NULL WHEN uo.source = $2 THEN uo.external_id ELSE 'local:' || uo.id::text END",
-        ),
-    ];
-    any.extend(
-        TEXT_COLUMNS
-            .iter()
-            .map(|column| differs(column, &format!("nullif(u.{column}, '')"))),
-    );
-    any.extend(attributes.iter().map(|key| {
-        differs(
-            &format!("attributes.{key}"),
-            &format!("nullif(u.attributes ->> '{key}', '')"),
-        )
-    }));
-    let before = engine.each_role("c.fields -> 'roles' -> 'before'");
-    any.push(format!(
-        "(c.fields -> 'roles' IS NOT NULL AND coalesce((SELECT string_agg(role.value, '\n' ORDER BY role.value) FROM {before}), '') <> \
-         coalesce((SELECT string_agg(g.name, '\n' ORDER BY g.name) FROM memberships m JOIN groups g ON g.id = m.group_id \
-         WHERE m.user_id = u.id AND g.kind = 'role' AND m.origin = 'directory'), ''))"
-    ));
-    any.join(" OR ")
-}
-
-/// An address that was free when the plan was made, and is another user's by now.
-fn taken_meanwhile(run: RunId, error: StoreError) -> StoreError {
-    let of_the_database = error.cause.as_deref().and_then(sqlx::Error::as_database_error);
-    if !of_the_database.is_some_and(|said| said.message().contains("users_email")) {
-        return error;
-    }
-    StoreError {
-        kind: StoreErrorKind::Stale,
-        message: format!(
-            "the plan of run {run} no longer fits: an e-mail address that it gives to a user was taken by another since, so nothing was applied; start a new run, which tells whose it is"
-        ),
-        ..error
-    }
-}
-
-/// Refuses a plan where the directory was read again since it was held, and said something else: no row here shows
-/// that somebody who was missing is listed again.
-async fn refuse_outdated(tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
-    let Some(mut row) = tx.row(NEWEST_PLAN, args![run]).await? else {
-        return Ok(());
-    };
-    let (newest, same) = (row.text()?, row.flag()?);
-    if same {
-        return Ok(());
-    }
-    Err(StoreError::new(
-        StoreErrorKind::Stale,
-        format!(
-            "the plan of run {run} no longer fits: run {newest} has read the directory since, and came to another plan, so nothing was applied; read that one, or start a new run"
-        ),
-    ))
-}
-
 impl Store {
     /// Applies the stored plan of a run, whole, or not at all.
     ///
@@ -249,16 +168,16 @@ impl Store {
     /// [`StoreErrorKind::LeaseLost`], [`StoreErrorKind::LastAdministrator`], or as the database says.
     pub async fn apply(&self, what: &Applied<'_>) -> Result<(), StoreError> {
         let now = self.now();
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_apply().await?;
         lease::guard(&mut tx, what.lease, now).await?;
         if matches!(what.released, Released::ByAnswer) {
-            refuse_outdated(&mut tx, what.run).await?;
+            self.refuse_outdated(&mut tx, what).await?;
         }
-        let administrators = administrators(&mut tx, what.roles).await?;
         let by_source: &[Arg] = args![what.run, &what.scope.source, now];
         tx.execute(INSERT_ORGANIZATIONS, by_source).await?;
         tx.execute(UPDATE_ORGANIZATIONS, args![what.run, now]).await?;
         if self.has_rows(&mut tx, what.run).await? {
+            let administrators = administrators(&mut tx, what.roles).await?;
             self.refuse_stale(&mut tx, what).await?;
             let users = self.write_users(&mut tx, what, by_source).await;
             users.map_err(|error| taken_meanwhile(what.run, error))?;
@@ -282,45 +201,6 @@ impl Store {
             .row("SELECT 1 FROM changes WHERE run_id = $1::uuid LIMIT 1", args![run])
             .await?
             .is_some())
-    }
-
-    async fn refuse_stale(&self, tx: &mut Tx, what: &Applied<'_>) -> Result<(), StoreError> {
-        let keys = format!(
-            "SELECT DISTINCT item.key FROM changes c CROSS JOIN {} WHERE c.run_id = $1::uuid AND c.attribute_patch IS NOT NULL",
-            self.engine().each_key("c.attribute_patch")
-        );
-        let mut attributes = Vec::new();
-        for mut row in tx.rows(&keys, args![what.run]).await? {
-            let key = row.text()?;
-            // Only names that the configuration accepts get here; anything else is not put into a statement.
-            if crate::domain::field::Field::parse(&format!("attributes.{key}")).is_some() {
-                attributes.push(key);
-            }
-        }
-        let sql = format!(
-            "SELECT c.external_id FROM changes c LEFT JOIN records r ON r.source = $2 AND r.external_id = c.external_id \
-             LEFT JOIN users u ON u.id = c.user_id LEFT JOIN organizations uo ON uo.id = u.organization_id \
-             WHERE c.run_id = $1::uuid AND ({}) ORDER BY c.position LIMIT 4",
-            stale(self.engine(), &attributes)
-        );
-        let mut rows = tx.rows(&sql, args![what.run, &what.scope.source]).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<String> = rows
-            .iter_mut()
-            .take(3)
-            .map(super::row::Row::text)
-            .collect::<Result<_, _>>()?;
-        let more = if rows.len() > 3 { ", and more" } else { "" };
-        Err(StoreError::new(
-            StoreErrorKind::Stale,
-            format!(
-                "the plan of run {} no longer fits: {}{more} changed since it was made, so nothing was applied; start a new run",
-                what.run,
-                ids.join(", ")
-            ),
-        ))
     }
 
     async fn write_users(&self, tx: &mut Tx, what: &Applied<'_>, by_source: &[Arg]) -> Result<(), StoreError> {

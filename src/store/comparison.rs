@@ -77,7 +77,10 @@ statements! {
     MARK_CLAIMED = "UPDATE staged SET code = $2, detail = $3 || email_key || $4, holder_id = NULL WHERE external_id = $1";
     FIND_LEAVING = "UPDATE staged SET leaving = true WHERE code IS NULL AND NOT absent AND user_id IS NOT NULL AND EXISTS \
         (SELECT 1 FROM users u LEFT JOIN organizations o ON o.id = u.organization_id WHERE u.id = staged.user_id \
-         AND lower(u.email) <> staged.email_key AND u.kind <> 'employee' AND coalesce(o.kind, '') <> 'self')";
+         AND lower(u.email) <> staged.email_key AND lower(u.kind) <> 'employee' AND coalesce(o.kind, '') <> 'self')";
+    /// Without another administrator none of them is disabled, and so none changes its address either.
+    KEEP_ADMINISTRATORS = "UPDATE staged SET leaving = false WHERE leaving AND user_id IN (SELECT m.user_id FROM memberships m \
+        JOIN groups g ON g.id = m.group_id AND g.kind = 'role' WHERE lower(g.name) = $1)";
     KEEP_STUCK = "UPDATE staged SET leaving = false WHERE leaving AND holder_id IS NOT NULL AND NOT EXISTS \
         (SELECT 1 FROM staged t WHERE t.user_id = staged.holder_id AND t.leaving)";
     FREE_ADDRESSES = "UPDATE staged SET holder_id = NULL WHERE holder_id IS NOT NULL AND EXISTS \
@@ -194,16 +197,22 @@ impl Comparison {
     /// Adds what the listing lacks. Only after a complete listing.
     pub async fn find_absent(&mut self) -> Result<(), StoreError> {
         self.flush().await?;
-        let unseen: Vec<Vec<Arg>> = self.known.unseen().map(|digest| vec![digest.into()]).collect();
         let mut conn = self.session.conn();
         conn.execute("CREATE INDEX IF NOT EXISTS staged_id ON staged (external_id)", args![])
             .await?;
-        if unseen.is_empty() {
+        let mut unseen = self.known.unseen().peekable();
+        if unseen.peek().is_none() {
             return Ok(());
         }
-        for portion in unseen.chunks(ROWS_AT_ONCE) {
-            conn.bulk_insert("unseen (digest)", 1, portion).await?;
+        while unseen.peek().is_some() {
+            let portion: Vec<Vec<Arg>> = unseen
+                .by_ref()
+                .take(ROWS_AT_ONCE)
+                .map(|digest| vec![digest.into()])
+                .collect();
+            conn.bulk_insert("unseen (digest)", 1, &portion).await?;
         }
+        drop(unseen);
         conn.execute(STAGE_ABSENT, args![&self.scope.source]).await.map(drop)
     }
 
@@ -212,6 +221,12 @@ impl Comparison {
         let sql = "SELECT external_id FROM staged WHERE absent ORDER BY external_id LIMIT $1";
         let rows = self.session.conn().rows(sql, args![limit]).await?;
         rows.into_iter().map(|mut row| parse_id(row.text()?)).collect()
+    }
+
+    /// Takes back that entries after `id` are absent, in the order of [`Self::absent`]; answers how many.
+    pub async fn not_absent_after(&mut self, id: &ExternalId) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM staged WHERE absent AND external_id > $1";
+        self.session.conn().execute(sql, args![id]).await
     }
 
     /// Takes back that an entry is absent: it was found elsewhere, or could not be asked for.
@@ -235,8 +250,7 @@ impl Comparison {
         }
         let duplicates = conn.rows(MANY, args![]).await?.first_mut().map_or(Ok(0), Row::int)?;
         if duplicates > 0 {
-            let detail = "the listing has this id more than once, with different contents; the directory has to make up its mind";
-            conn.execute(MARK_DUPLICATES, args![QuarantineCode::DuplicateId.as_str(), detail])
+            conn.execute(MARK_DUPLICATES, args![QuarantineCode::DuplicateId.as_str(), TWICE])
                 .await?;
             conn.execute(DROP_DUPLICATES, args![]).await?;
         }
@@ -249,7 +263,7 @@ impl Comparison {
         conn.execute(FIND_HOLDERS, args![]).await?;
         self.unchanged_rivals(&source).await?;
         if policy.authority(&Field::Email) == Authority::Directory {
-            self.free_addresses().await?;
+            self.free_addresses(policy).await?;
         }
         Ok(())
     }
@@ -268,14 +282,12 @@ impl Comparison {
                 }
             }
         }
-        let detail =
-            "the listing has this id more than once, with different contents; the directory has to make up its mind";
         self.contested += both.len() as u64;
         for id in both {
             let sql = "UPDATE staged SET code = $2, detail = $3, email_key = NULL WHERE external_id = $1";
             self.session
                 .conn()
-                .execute(sql, args![id, QuarantineCode::DuplicateId.as_str(), detail])
+                .execute(sql, args![id, QuarantineCode::DuplicateId.as_str(), TWICE])
                 .await?;
         }
         Ok(())
@@ -310,7 +322,7 @@ impl Comparison {
     }
 
     /// Addresses whose holders move to another one in this run are free; who cannot move, stays, and so on.
-    async fn free_addresses(&mut self) -> Result<(), StoreError> {
+    async fn free_addresses(&mut self, policy: &Policy<'_>) -> Result<(), StoreError> {
         let mut conn = self.session.conn();
         let some = conn
             .rows("SELECT 1 FROM staged WHERE holder_id IS NOT NULL LIMIT 1", args![])
@@ -321,6 +333,13 @@ impl Comparison {
         conn.execute("CREATE INDEX IF NOT EXISTS staged_user ON staged (user_id)", args![])
             .await?;
         conn.execute(FIND_LEAVING, args![]).await?;
+        if !self.administrator_remains(policy).await? {
+            for role in &policy.mapping.roles().administrative {
+                let role = role.to_ascii_lowercase();
+                self.session.conn().execute(KEEP_ADMINISTRATORS, args![role]).await?;
+            }
+        }
+        let mut conn = self.session.conn();
         for round in 0.. {
             if conn.execute(KEEP_STUCK, args![]).await? == 0 {
                 break;
@@ -337,7 +356,7 @@ impl Comparison {
         let mut conn = self.session.conn();
         for role in &policy.mapping.roles().administrative {
             if !conn
-                .rows(ADMINISTRATOR_REMAINS, args![role.to_lowercase(), false])
+                .rows(ADMINISTRATOR_REMAINS, args![role.to_ascii_lowercase(), false])
                 .await?
                 .is_empty()
             {
@@ -378,5 +397,7 @@ impl Comparison {
     }
 }
 
+const TWICE: &str =
+    "the listing has this id more than once, with different contents; the directory has to make up its mind";
 const CLAIMED_BEFORE: &str = "more than one entry of this listing claims ";
 const CLAIMED_AFTER: &str = "; neither is touched until the directory gives them different addresses";

@@ -16,6 +16,7 @@ use crate::domain::id::{ExternalId, OrganizationId, SourceName, UserId};
 use crate::domain::roles::RolePolicy;
 
 statements! {
+    LOCK_ROLE = "UPDATE groups SET name = name WHERE kind = 'role' AND lower(name) = $1";
     INSERT_USER = "INSERT INTO users (id, kind, email, first_name, last_name, phone, title, organization_id, \
         status, created_at, updated_at) \
         VALUES ($1::uuid, $2, $3, $4, $5, $6, $7, $8::uuid, 'active', $9::timestamptz, $9::timestamptz)";
@@ -229,11 +230,20 @@ fn column(user: &UserRow, field: &Field) -> Json {
     }
 }
 
-/// Ids of the active users who can administer.
+/// Ids of the active users who can administer, before a transaction that may take some of them away.
+///
+/// The roles are locked for its rest: of two that each leave the other's administrator, one has to wait and look again.
 pub(super) async fn administrators(tx: &mut Tx, roles: &RolePolicy) -> Result<BTreeSet<String>, StoreError> {
+    for role in &roles.administrative {
+        tx.execute(LOCK_ROLE, args![role.to_ascii_lowercase()]).await?;
+    }
+    remaining(tx, roles).await
+}
+
+async fn remaining(tx: &mut Tx, roles: &RolePolicy) -> Result<BTreeSet<String>, StoreError> {
     let mut ids = BTreeSet::new();
     for role in &roles.administrative {
-        for mut row in tx.rows(ACTIVE_ROLES, args![role.to_lowercase()]).await? {
+        for mut row in tx.rows(ACTIVE_ROLES, args![role.to_ascii_lowercase()]).await? {
             ids.insert(row.text()?);
         }
     }
@@ -246,7 +256,7 @@ pub(super) async fn keeps_an_administrator(
     roles: &RolePolicy,
     before: &BTreeSet<String>,
 ) -> Result<(), StoreError> {
-    if !before.is_empty() && administrators(tx, roles).await?.is_empty() {
+    if !before.is_empty() && remaining(tx, roles).await?.is_empty() {
         return Err(StoreError::new(
             StoreErrorKind::LastAdministrator,
             "this would leave no active administrator, so nothing was changed; give somebody else an administrator's role first",

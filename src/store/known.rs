@@ -84,7 +84,7 @@ impl Known {
 fn clean(policy: &Policy<'_>) -> String {
     let mut all = vec![
         "NOT r.absent".to_owned(),
-        "u.kind <> 'employee'".to_owned(),
+        "lower(u.kind) <> 'employee'".to_owned(),
         "(u.status = r.status OR (u.status = 'disabled' AND coalesce(u.disabled_by, 'admin') <> 'directory'))"
             .to_owned(),
     ];

@@ -20,7 +20,9 @@ mod row;
 mod runs;
 mod sql;
 mod sqlite;
+mod stale;
 mod users;
+mod weigh;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -152,6 +154,15 @@ impl Store {
         })
     }
 
+    /// A transaction that applies a plan. On PostgreSQL it is refused, and tried again, where somebody else commits a
+    /// change of one of its rows after it began: what was checked is what is written.
+    async fn begin_apply(&self) -> Result<Tx, StoreError> {
+        Ok(match &self.pools {
+            Pools::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?),
+        })
+    }
+
     /// One statement by itself.
     async fn execute(&self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
         self.session().await?.conn().execute(sql, args).await
@@ -180,7 +191,9 @@ impl Store {
             plan::ALL,
             quarantine::ALL,
             runs::ALL,
+            stale::ALL,
             users::ALL,
+            weigh::ALL,
         ]
         .into_iter()
         .flatten()

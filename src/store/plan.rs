@@ -10,13 +10,11 @@ use super::organizations::OrganizationChange;
 use super::row::{Arg, Row, args};
 use super::sql::statements;
 use super::{Store, Tx, json};
-use crate::domain::brake::Weighed;
 use crate::domain::decide::Policy;
 use crate::domain::field::{Authority, Field, Value};
 use crate::domain::id::{Digest, ExternalId, RunId, SourceName, UserId};
 use crate::domain::mapping::Mapped;
-use crate::domain::plan::{Action, Change, Counts, FieldChange, Reason};
-use crate::domain::run::Scope;
+use crate::domain::plan::{Action, Change, FieldChange, PlanHasher, Reason};
 
 /// Most quarantined entries of a run that are kept with their reasons; the rest are counted.
 pub const QUARANTINE_STORED_MAX: usize = 10_000;
@@ -48,17 +46,8 @@ statements! {
         FROM changes c JOIN runs r ON r.id = c.run_id \
         LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
         WHERE c.user_id = $1::uuid AND r.state = 'applied' AND c.action <> 'remember' ORDER BY r.id DESC LIMIT $2";
-    BASES = "SELECT o.external_id, count(*) FROM records r JOIN users u ON u.id = r.user_id AND u.status = 'active' \
-        LEFT JOIN organizations o ON o.id = r.organization_id \
-        WHERE r.source = $1 AND (($2::text IS NULL AND coalesce(o.followed, $3)) OR o.external_id = $2) \
-        GROUP BY o.external_id";
-    EARLIER = "SELECT c.organization, c.action, CASE WHEN c.fields -> 'email' IS NOT NULL THEN 1 ELSE 0 END, \
-        CASE WHEN c.fields -> 'roles' IS NOT NULL THEN 1 ELSE 0 END, count(*) \
-        FROM runs r JOIN changes c ON c.run_id = r.id \
-        WHERE r.source = $1 AND r.state = 'applied' AND r.answered_by IS NULL AND NOT r.first_run \
-        AND r.finished_at > $2::timestamptz AND c.action <> 'remember' AND ($3::text IS NULL OR c.organization = $3) \
-        GROUP BY 1, 2, 3, 4";
-    HAS_RECORDS = "SELECT 1 FROM records WHERE source = $1 LIMIT 1";
+    ORGANIZATIONS_OF_PLAN = "SELECT external_id, name, kind, status, followed, attributes::text FROM run_organizations \
+        WHERE run_id = $1::uuid ORDER BY external_id";
 }
 
 /// Writes a plan, row by row, in the order in which it is decided.
@@ -221,6 +210,65 @@ impl Tally {
     }
 }
 
+/// Reads a stored plan back as it was hashed.
+pub(super) struct PlanReader;
+
+impl PlanReader {
+    /// Every row of a plan, in its order.
+    pub(super) const SQL: &str = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, NULL, c.user_id::text, c.email, \
+        c.fields::text, coalesce(c.created, c.entry)::text, r.source, c.digest, c.record_digest \
+        FROM changes c JOIN runs r ON r.id = c.run_id WHERE c.run_id = $1::uuid ORDER BY c.position";
+
+    /// Hashes one row.
+    pub(super) fn hash(mut row: Row, hasher: &mut PlanHasher) -> Result<(), StoreError> {
+        let stored = read(&mut row)?;
+        let (digest, record_digest): (Option<Digest>, Option<Digest>) = (row.opt_parsed()?, row.opt_parsed()?);
+        match stored {
+            None => {
+                if let Some(digest) = digest {
+                    hasher.add_remembered(digest);
+                }
+            }
+            Some(StoredChange { change, .. }) => {
+                let user = change.user.filter(|_| change.action != Action::Create);
+                hasher.add(&Change {
+                    user,
+                    digest,
+                    record_digest,
+                    ..change
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of an organization, written in one way only, for the hash of a plan.
+pub(super) fn organization_text(name: &str, kind: &str, status: &str, followed: bool, attributes: &Json) -> String {
+    serde_json::json!([name, kind, status, followed, attributes]).to_string()
+}
+
+impl OrganizationChange {
+    /// What it becomes, written in one way only, for the hash of a plan.
+    pub fn text(&self) -> String {
+        let status = if self.closed { "closed" } else { "active" };
+        organization_text(&self.name, &self.kind, status, self.followed, &self.attributes)
+    }
+}
+
+/// The organizations of a stored plan, in the order of their ids, each as it was hashed.
+pub(super) async fn stored_organizations(tx: &mut Tx, run: RunId) -> Result<Vec<(ExternalId, String)>, StoreError> {
+    let rows = tx.rows(ORGANIZATIONS_OF_PLAN, args![run]).await?;
+    rows.into_iter()
+        .map(|mut r| {
+            let id = super::case::parse_id(r.text()?)?;
+            let (name, kind, status, followed) = (r.text()?, r.text()?, r.text()?, r.flag()?);
+            let attributes = r.opt_json()?.unwrap_or_default();
+            Ok((id, organization_text(&name, &kind, &status, followed, &attributes)))
+        })
+        .collect()
+}
+
 /// A change read back from a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredChange {
@@ -245,7 +293,8 @@ pub struct AppliedChange {
     pub actor: String,
 }
 
-fn read(r: &mut Row) -> Result<StoredChange, StoreError> {
+/// Reads one row; `None` for an entry that is only to be remembered.
+fn read(r: &mut Row) -> Result<Option<StoredChange>, StoreError> {
     let wrong = |what: &str| {
         StoreError::new(
             StoreErrorKind::Internal,
@@ -253,11 +302,8 @@ fn read(r: &mut Row) -> Result<StoredChange, StoreError> {
         )
     };
     let position = r.count()?;
-    let action = Action::parse(&r.text()?).ok_or_else(|| wrong("action"))?;
-    let reason = r
-        .opt_text()?
-        .and_then(|w| Reason::parse(&w))
-        .ok_or_else(|| wrong("reason"))?;
+    let action = r.text()?;
+    let reason = r.opt_text()?;
     let external_id = ExternalId::parse(r.text()?).map_err(|_| wrong("external id"))?;
     let organization = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
     let organization_name = r.opt_text()?;
@@ -265,6 +311,11 @@ fn read(r: &mut Row) -> Result<StoredChange, StoreError> {
     let email = r.text()?;
     let (fields, created) = (r.opt_json()?, r.opt_json()?);
     let source = SourceName::parse(&r.text()?).map_err(|_| wrong("source"))?;
+    if action == "remember" {
+        return Ok(None);
+    }
+    let action = Action::parse(&action).ok_or_else(|| wrong("action"))?;
+    let reason = reason.and_then(|w| Reason::parse(&w)).ok_or_else(|| wrong("reason"))?;
     let fields = match (fields, created) {
         (Some(fields), _) => json::fields_from(&fields),
         (None, created) => created_fields(&created.unwrap_or_default()),
@@ -281,11 +332,11 @@ fn read(r: &mut Row) -> Result<StoredChange, StoreError> {
         digest: None,
         record_digest: None,
     };
-    Ok(StoredChange {
+    Ok(Some(StoredChange {
         position,
         change,
         organization_name,
-    })
+    }))
 }
 
 fn created_fields(json: &Json) -> Vec<(Field, FieldChange)> {
@@ -306,7 +357,9 @@ impl Store {
     pub async fn changes(&self, run: RunId, after: Option<u64>, limit: u64) -> Result<Vec<StoredChange>, StoreError> {
         let after = after.map_or(-1, |a| i64::try_from(a).unwrap_or(i64::MAX));
         let rows = self.rows(READ_CHANGES, args![run, after, limit]).await?;
-        rows.into_iter().map(|mut row| read(&mut row)).collect()
+        rows.into_iter()
+            .filter_map(|mut row| read(&mut row).transpose())
+            .collect()
     }
 
     /// The first changes of each organization, for a plan that is cut to a readable length: at most `each` of one
@@ -315,7 +368,9 @@ impl Store {
         let rows = self
             .rows(FIRST_CHANGES, args![run, each, limit, FIRST_CHANGES_OF])
             .await?;
-        rows.into_iter().map(|mut row| read(&mut row)).collect()
+        rows.into_iter()
+            .filter_map(|mut row| read(&mut row).transpose())
+            .collect()
     }
 
     /// How many changes of each kind a plan has, by organization.
@@ -340,7 +395,13 @@ impl Store {
         let rows = self.rows(USER_CHANGES, args![user, limit]).await?;
         rows.into_iter()
             .map(|mut r| {
-                let change = read(&mut r)?;
+                let wrong = || {
+                    StoreError::new(
+                        StoreErrorKind::Internal,
+                        "an applied change cannot be read back; was it changed by hand?",
+                    )
+                };
+                let change = read(&mut r)?.ok_or_else(wrong)?;
                 let run = r.parsed()?;
                 let (finished, answered) = (r.opt_time()?, r.opt_time()?);
                 let at = answered.or(finished).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -353,81 +414,6 @@ impl Store {
             })
             .collect()
     }
-
-    /// Whether the source has any record yet.
-    pub async fn has_records(&self, source: &SourceName) -> Result<bool, StoreError> {
-        Ok(self.row(HAS_RECORDS, args![source]).await?.is_some())
-    }
-
-    /// What the brakes weigh `now` against: active users of the scope, and what runs since `since` did by themselves.
-    /// One user is weighed with the whole source, as what earlier runs did is: five changes of a day would stop any
-    /// sixth otherwise.
-    /// The scope as a whole comes first, then its organizations in the order of their ids.
-    pub async fn weigh(
-        &self,
-        scope: &Scope,
-        now: &BTreeMap<Option<ExternalId>, Counts>,
-        since: Timestamp,
-    ) -> Result<Vec<Weighed>, StoreError> {
-        let organization = scope.organization.as_ref().map(|o| o.as_str().to_owned());
-        let mut scopes: BTreeMap<Option<ExternalId>, Weighed> = BTreeMap::new();
-        let mut whole = Weighed::default();
-        for (key, counts) in now {
-            add(&mut whole.now, counts);
-            entry(&mut scopes, key).now = *counts;
-        }
-        for mut r in self
-            .rows(BASES, args![&scope.source, organization.clone(), true])
-            .await?
-        {
-            let key = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
-            let base = r.count()?;
-            whole.base += base;
-            entry(&mut scopes, &key).base = base;
-        }
-        for mut r in self.rows(EARLIER, args![&scope.source, since, organization]).await? {
-            let key = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
-            let counts = earlier(&mut r)?;
-            add(&mut whole.earlier, &counts);
-            add(&mut entry(&mut scopes, &key).earlier, &counts);
-        }
-        // Users without an organization are weighed in the run as a whole; organizations that nothing happens to, not.
-        let organizations = scopes
-            .into_values()
-            .filter(|w| w.organization.is_some() && w.now.has_changes());
-        Ok(std::iter::once(whole).chain(organizations).collect())
-    }
-}
-
-fn entry<'m>(scopes: &'m mut BTreeMap<Option<ExternalId>, Weighed>, key: &Option<ExternalId>) -> &'m mut Weighed {
-    scopes.entry(key.clone()).or_insert_with(|| Weighed {
-        organization: key.clone(),
-        ..Weighed::default()
-    })
-}
-
-fn earlier(r: &mut Row) -> Result<Counts, StoreError> {
-    let action = r.text()?;
-    let (email, roles, n) = (r.flag()?, r.flag()?, r.count()?);
-    let of = |word: &str| if action == word { n } else { 0 };
-    Ok(Counts {
-        create: of("create"),
-        disable: of("disable"),
-        delete: of("delete"),
-        email_change: if email { n } else { 0 },
-        role_change: if roles { n } else { 0 },
-        ..Counts::default()
-    })
-}
-
-fn add(sum: &mut Counts, more: &Counts) {
-    sum.create += more.create;
-    sum.update += more.update;
-    sum.disable += more.disable;
-    sum.enable += more.enable;
-    sum.delete += more.delete;
-    sum.email_change += more.email_change;
-    sum.role_change += more.role_change;
 }
 
 /// Whether the plan of `run` moves more than one address, so that two users may swap theirs.

@@ -32,7 +32,6 @@ pub struct QuarantineRow {
 }
 
 statements! {
-    COUNT = "SELECT count(*) FROM quarantine WHERE source = $1";
     UPSERT = "INSERT INTO quarantine (source, external_id, organization, code, detail, first_seen_at, last_seen_at, times, run_id) \
         VALUES ($1, $2, $3, $4, $5, $6::timestamptz, $6::timestamptz, 1, $7::uuid) \
         ON CONFLICT (source, external_id) DO UPDATE SET organization = excluded.organization, code = excluded.code, \
@@ -78,14 +77,6 @@ pub(super) async fn replace(
 }
 
 impl Store {
-    /// How many entries of a source are in quarantine.
-    pub async fn quarantine_count(&self, source: &SourceName) -> Result<u64, StoreError> {
-        match self.row(COUNT, args![source]).await? {
-            Some(mut row) => row.count(),
-            None => Ok(0),
-        }
-    }
-
     /// Every entry in quarantine, of one source or of all.
     pub async fn quarantine(&self, source: Option<&SourceName>, limit: u64) -> Result<Vec<QuarantineRow>, StoreError> {
         let source = Arg::Text(source.map(|s| s.as_str().to_owned()));

@@ -139,13 +139,13 @@ impl Row {
 
     /// A time.
     pub(super) fn time(&mut self) -> Result<jiff::Timestamp, StoreError> {
-        self.text()?.parse().map_err(|_| self.wrong("a time"))
+        parse_time(&self.text()?).ok_or_else(|| self.wrong("a time"))
     }
 
     /// A time, or NULL.
     pub(super) fn opt_time(&mut self) -> Result<Option<jiff::Timestamp>, StoreError> {
         self.opt_text()?
-            .map(|text| text.parse().map_err(|_| self.wrong("a time")))
+            .map(|text| parse_time(&text).ok_or_else(|| self.wrong("a time")))
             .transpose()
     }
 
@@ -155,4 +155,17 @@ impl Row {
             .map(|text| serde_json::from_str(&text).map_err(|_| self.wrong("JSON")))
             .transpose()
     }
+}
+
+/// A time as either engine writes it, or as an application does in SQLite: without a zone it is UTC.
+fn parse_time(text: &str) -> Option<jiff::Timestamp> {
+    let without_zone = || {
+        text.parse::<jiff::civil::DateTime>()
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+    };
+    text.parse()
+        .ok()
+        .or_else(|| without_zone().map(|zoned| zoned.timestamp()))
 }

@@ -166,7 +166,6 @@ statements! {
     ANSWER = "UPDATE runs SET state = $2, answered_by = $3, answered_at = $4::timestamptz WHERE id = $1::uuid AND state = 'held'";
     COMPLETE = "INSERT INTO source_state (source, complete_at, as_of, run_id) VALUES ($1, $2::timestamptz, $3, $4::uuid) \
         ON CONFLICT (source) DO UPDATE SET complete_at = excluded.complete_at, as_of = excluded.as_of, run_id = excluded.run_id";
-    LAST_COMPLETE = "SELECT complete_at::text FROM source_state WHERE source = $1";
     FORGET_ORGANIZATIONS = "DELETE FROM run_organizations WHERE run_id = $1::uuid";
     FORGET_PLAN = "DELETE FROM changes WHERE run_id = $1::uuid";
 }
@@ -323,14 +322,6 @@ impl Store {
             .into_iter()
             .map(read)
             .collect()
-    }
-
-    /// When the source was last read completely.
-    pub async fn last_complete(&self, source: &SourceName) -> Result<Option<Timestamp>, StoreError> {
-        match self.row(LAST_COMPLETE, args![source]).await? {
-            Some(mut row) => row.opt_time(),
-            None => Ok(None),
-        }
     }
 }
 

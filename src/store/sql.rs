@@ -42,10 +42,13 @@ impl Engine {
         }
     }
 
-    /// JSON object `base` with the keys of `patch` set, and those whose value there is null removed (RFC 7396).
+    /// JSON object `base` with the keys of `patch` set, and those whose value there is null removed; everything else
+    /// in `base` stays as it is (RFC 7396 for a patch without nested objects).
     pub(super) fn json_merge(self, base: &str, patch: &str) -> String {
         match self {
-            Self::Postgres => format!("jsonb_strip_nulls({base} || {patch})"),
+            Self::Postgres => format!(
+                "(({base} || {patch}) - ARRAY(SELECT gone.key FROM jsonb_each({patch}) AS gone WHERE gone.value = 'null'::jsonb))"
+            ),
             Self::Sqlite => format!("json_patch({base}, {patch})"),
         }
     }

@@ -90,7 +90,8 @@ fn read(row: &SqliteRow) -> Result<Row, StoreError> {
         cells.push(match kind.as_str() {
             _ if raw.is_null() => Cell::Null,
             "INTEGER" | "BOOLEAN" => Cell::Int(row.try_get_unchecked(at)?),
-            _ => Cell::Text(row.try_get_unchecked(at)?),
+            // Another program may have written bytes that are no UTF-8; one such cell must not stop a run.
+            _ => Cell::Text(String::from_utf8_lossy(row.try_get_unchecked::<&[u8], _>(at)?).into_owned()),
         });
     }
     Ok(Row::new(cells))

@@ -106,6 +106,7 @@ statements! {
         FROM users u LEFT JOIN records r ON r.user_id = u.id LEFT JOIN organizations uo ON uo.id = u.organization_id \
         WHERE u.id = $2::uuid";
     BY_EMAIL = "SELECT id::text FROM users WHERE lower(email) = $1";
+    BY_USER_NAME = "SELECT id::text FROM users WHERE lower(coalesce(first_name, '') || ' ' || coalesce(last_name, '')) = lower($1) LIMIT 5";
     BY_LINK = "SELECT u.id::text FROM records r JOIN users u ON u.id = r.user_id WHERE r.external_id = $1 ORDER BY r.source";
     BY_ID = "SELECT id::text FROM users WHERE id = $1::uuid";
     LINK = "SELECT source, external_id FROM records WHERE user_id = $1::uuid";
@@ -274,7 +275,7 @@ impl Store {
         Ok(self.users(&filter).await?.into_iter().next())
     }
 
-    /// Every user that `wanted` can mean: a local id, an external id, or an e-mail address.
+    /// Every user that `wanted` can mean: a local id, an external id, an e-mail address, else a first and last name.
     pub async fn find_users(&self, wanted: &str) -> Result<Vec<UserId>, StoreError> {
         let mut found = BTreeSet::new();
         if let Ok(id) = Uuid::try_parse(wanted) {
@@ -284,6 +285,11 @@ impl Store {
         }
         for (sql, key) in [(BY_LINK, wanted.to_owned()), (BY_EMAIL, wanted.to_ascii_lowercase())] {
             for mut row in self.rows(sql, args![key]).await? {
+                found.insert(row.parsed()?);
+            }
+        }
+        if found.is_empty() {
+            for mut row in self.rows(BY_USER_NAME, args![wanted.trim()]).await? {
                 found.insert(row.parsed()?);
             }
         }

@@ -1,4 +1,4 @@
-//! The directory's memory, and its data file. Every edit goes through [`Directory::edit`], which stamps, counts and
+//! The directory's memory, and its data file. Every edit goes through `Directory::edit`, which stamps, counts and
 //! saves it; a file is replaced whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,6 +24,9 @@ use crate::store::{Store, UserRow};
 
 /// The local user table.
 #[derive(Debug, clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  rollcall users list --organization 'Example Paving'\n  rollcall users explain avery@paving.example"
+)]
 pub(super) enum Command {
     /// List them
     List(list::List),

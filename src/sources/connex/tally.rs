@@ -173,7 +173,12 @@ impl Tally {
 
     fn counted(&self) -> String {
         let plural = if self.pages == 1 { "page" } else { "pages" };
-        format!("{} {} in {} {plural}", self.entries, self.what, self.pages)
+        let what = if self.entries == 1 {
+            self.what.trim_end_matches('s')
+        } else {
+            self.what
+        };
+        format!("{} {what} in {} {plural}", self.entries, self.pages)
     }
 }
 

@@ -148,7 +148,7 @@ impl Context {
                 "{place} stopped after {entries} at its size limit for {identity} (code 4){said}: raise that identity's limit at the server."
             )),
             11 => Verdict::Incomplete(format!(
-                "{place} stopped after {entries} at an administrative limit for {identity} (code 11){said}: raise it, or set a smaller `page_size`."
+                "{place} stopped after {entries} at an administrative limit for {identity} (code 11){said}: allow that identity paged searches, raise its limit, or set a smaller `page_size`."
             )),
             53 => Verdict::Incomplete(format!(
                 "{place} was unwilling to go on after {entries} for {identity} (code 53){said}: set a smaller `page_size`, or allow paged searches for that identity."

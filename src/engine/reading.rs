@@ -111,7 +111,7 @@ impl Run<'_> {
         intake: &mut Intake<'_>,
         comparison: &mut Comparison,
     ) -> Result<(), EngineError> {
-        let missing = comparison.absent(CONFIRMATIONS_MAX + 1).await?;
+        let missing = comparison.absent().await?;
         if missing.is_empty() || intake.in_scope == 0 {
             // Nobody left at all: the brake for an empty listing asks a person instead.
             return Ok(());

@@ -16,6 +16,7 @@ on_both_engines!(
     a_role_that_administers_is_left_out,
     a_firm_that_calls_itself_the_agency_is_an_ordinary_one,
     who_cannot_be_asked_for_is_not_missing,
+    beyond_a_thousand_nobody_is_missing_unasked,
 );
 
 const PAGE_SIZE: &str = "max_retries = 0\npage_size = 10";
@@ -365,4 +366,16 @@ async fn who_cannot_be_asked_for_is_not_missing(db: Database) {
     let left = wire.users().await;
     let standing = |id: &str| left.iter().any(|row| row.starts_with(id) && row.ends_with("|active"));
     assert_eq!((standing("p01"), standing("p02")), (true, false), "{left:#?}");
+}
+
+async fn beyond_a_thousand_nobody_is_missing_unasked(db: Database) {
+    let many = |range: std::ops::RangeInclusive<usize>| -> Vec<Json> {
+        range.map(|n| account(&format!("m{n:04}"), "paving")).collect()
+    };
+    let wire = Wire::new(db, many(1..=1_004)).await;
+    wire.sync(&[]).is(0, "applied");
+    wire.world.set(|w| w.accounts = many(1..=1));
+    let planned = wire.sync(&["--organization", "paving", "--dry-run"]);
+    planned.is(0, "planned");
+    assert_eq!((planned.plan("disable"), planned.plan("quarantine")), (1_000, 3));
 }

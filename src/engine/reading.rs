@@ -19,7 +19,7 @@ use crate::store::{Comparison, Staged, StagedEntry};
 
 /// Most entries missing from one organization's listing that are looked up one by one; what is beyond is not taken for
 /// missing by that run.
-const CONFIRMATIONS_MAX: u64 = 1_000;
+const CONFIRMATIONS_MAX: usize = 1_000;
 
 /// How many of them are asked for at once.
 const CONFIRMATIONS_AT_ONCE: usize = 8;

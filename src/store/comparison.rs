@@ -68,6 +68,10 @@ statements! {
         WHERE r.source = $1 AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.external_id = r.external_id)";
     CLAIMED_TWICE = "UPDATE staged SET code = $1, detail = $2 || email_key || $3 WHERE code IS NULL AND NOT absent AND email_key IN \
         (SELECT email_key FROM staged WHERE code IS NULL AND NOT absent GROUP BY email_key HAVING count(*) > 1)";
+    /// In a run of a part of the source: what a whole run found contested, and still claims the same address.
+    STILL_CLAIMED = "UPDATE staged SET code = $2, detail = $3 || email_key || $4 WHERE code IS NULL AND NOT absent AND EXISTS \
+        (SELECT 1 FROM quarantine q WHERE q.source = $1 AND q.external_id = staged.external_id AND q.code = $2 \
+         AND q.detail LIKE '%' || staged.email_key || '%')";
     FIND_LINKS = "UPDATE staged SET user_id = r.user_id FROM records r WHERE r.source = $1 AND r.external_id = staged.external_id";
     FIND_HOLDERS = "UPDATE staged SET holder_id = u.id FROM users u WHERE lower(u.email) = staged.email_key \
         AND staged.code IS NULL AND NOT staged.absent AND (staged.user_id IS NULL OR staged.user_id <> u.id)";
@@ -254,6 +258,10 @@ impl Comparison {
         let claimed = QuarantineCode::AddressClaimedTwice.as_str();
         conn.execute(CLAIMED_TWICE, args![claimed, CLAIMED_BEFORE, CLAIMED_AFTER])
             .await?;
+        if self.scope.organization.is_some() || self.scope.external_id.is_some() {
+            conn.execute(STILL_CLAIMED, args![&source, claimed, CLAIMED_BEFORE, CLAIMED_AFTER])
+                .await?;
+        }
         conn.execute(FIND_HOLDERS, args![]).await?;
         self.unchanged_rivals(&source).await?;
         if policy.authority(&Field::Email) == Authority::Directory {

@@ -134,6 +134,15 @@ impl Ldap {
                 self.read_members(pager.connection, index, &dn, part, &mut groups)
                     .await?;
             }
+            if ending.is_some() && groups.is_empty() {
+                return Err(SourceError::new(
+                    SourceErrorKind::NotFound,
+                    format!(
+                        "{} shows no group below {base_dn} that matches {filter}, and everybody would lose their organization: correct `base_dn` and `filter` of `organization`, or give that identity the right to read the groups.",
+                        pager.connection.context.place
+                    ),
+                ));
+            }
             if ending.is_some() {
                 groups.finish();
                 return Ok(groups);

@@ -136,6 +136,11 @@ impl Groups {
         u32::try_from(self.groups.len() - 1).expect("fewer groups than fit 32 bits")
     }
 
+    /// Whether there is no group at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Adds a member. A value that is no DN names nobody that can be an entry.
     pub(super) fn add_member(&mut self, group: u32, dn: &str) {
         if let Some(dn) = Dn::parse(dn) {

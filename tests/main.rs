@@ -9,6 +9,7 @@ mod directory;
 mod file_source;
 mod kill;
 mod ldap_source;
+mod regressions;
 mod runs_connex;
 mod runs_ldap;
 mod store;

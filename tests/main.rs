@@ -10,6 +10,7 @@ mod file_source;
 mod kill;
 mod ldap_source;
 mod regressions;
+mod rough_weather;
 mod runs_connex;
 mod runs_ldap;
 mod store;

@@ -14,12 +14,12 @@ use crate::domain::entry::{Batch, Received};
 use crate::domain::id::ExternalId;
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
 use crate::domain::run::Scope;
-use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup};
+use crate::sources::{BATCHES_IN_FLIGHT_MAX, Listing, ListingScope, Lookup, SourceError};
 use crate::store::{Comparison, Staged, StagedEntry};
 
 /// Most entries missing from one organization's listing that are looked up one by one; what is beyond is not taken for
 /// missing by that run.
-const CONFIRMATIONS_MAX: u64 = 1_000;
+const CONFIRMATIONS_MAX: usize = 1_000;
 
 /// How many of them are asked for at once.
 const CONFIRMATIONS_AT_ONCE: usize = 8;
@@ -120,18 +120,21 @@ impl Run<'_> {
         intake: &mut Intake<'_>,
         comparison: &mut Comparison,
     ) -> Result<(), EngineError> {
-        let missing = comparison.absent(CONFIRMATIONS_MAX).await?;
+        let missing = comparison.absent().await?;
         if missing.is_empty() || intake.in_scope == 0 {
             // Nobody left at all: the brake for an empty listing asks a person instead.
             return Ok(());
         }
         self.enter(Phase::Confirming);
-        if let Some(last) = missing.last() {
-            comparison.not_absent_after(last).await?;
-        }
         let source = &self.setup.source;
-        let asked = stream::iter(missing)
-            .map(|id| async move { (source.lookup(&id).await, id) })
+        let asked = stream::iter(missing.into_iter().enumerate())
+            .map(|(at, id)| async move {
+                let answer: Result<Lookup, Option<SourceError>> = match at {
+                    n if n >= CONFIRMATIONS_MAX => Err(None),
+                    _ => source.lookup(&id).await.map_err(Some),
+                };
+                (answer, id)
+            })
             .buffered(CONFIRMATIONS_AT_ONCE);
         let answers: Vec<_> = asked.collect().await;
         for (answer, id) in answers {

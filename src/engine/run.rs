@@ -162,9 +162,12 @@ impl Engine {
                 self.store.finish_run(id, "incomplete", None, &[], Some(&error)).await?;
             }
             Err(error) => {
-                self.store
-                    .finish_run(id, "failed", None, &[], Some(&error.to_run_error()))
-                    .await?
+                let why = error.to_run_error();
+                if let Err(unwritten) = self.store.finish_run(id, "failed", None, &[], Some(&why)).await {
+                    // The cause is worth more than its consequence; the next run marks this one as failed.
+                    tracing::warn!(run = %id, error = %unwritten, "the end of the run could not be written down");
+                    return Err(error);
+                }
             }
         }
         let Findings {

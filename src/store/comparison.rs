@@ -216,17 +216,11 @@ impl Comparison {
         conn.execute(STAGE_ABSENT, args![&self.scope.source]).await.map(drop)
     }
 
-    /// Entries that the listing lacks, at most `limit`: to be looked up once more, one by one.
-    pub async fn absent(&mut self, limit: u64) -> Result<Vec<ExternalId>, StoreError> {
-        let sql = "SELECT external_id FROM staged WHERE absent ORDER BY external_id LIMIT $1";
-        let rows = self.session.conn().rows(sql, args![limit]).await?;
+    /// Every entry that the listing lacks: to be looked up once more, one by one.
+    pub async fn absent(&mut self) -> Result<Vec<ExternalId>, StoreError> {
+        let sql = "SELECT external_id FROM staged WHERE absent ORDER BY external_id";
+        let rows = self.session.conn().rows(sql, args![]).await?;
         rows.into_iter().map(|mut row| parse_id(row.text()?)).collect()
-    }
-
-    /// Takes back that entries after `id` are absent, in the order of [`Self::absent`]; answers how many.
-    pub async fn not_absent_after(&mut self, id: &ExternalId) -> Result<u64, StoreError> {
-        let sql = "DELETE FROM staged WHERE absent AND external_id > $1";
-        self.session.conn().execute(sql, args![id]).await
     }
 
     /// Takes back that an entry is absent: it was found elsewhere, or could not be asked for.

@@ -129,7 +129,7 @@ fn classify_database(db: &dyn sqlx::error::DatabaseError) -> (StoreErrorKind, St
         (true, 5 | 6, ..) => (K::Busy, "the database stayed locked by another program longer than we wait; try again when a backup or another command has ended".into()),
         (true, 8, ..) => (K::Storage, "the database file cannot be written (read-only); check the rights of the file and of its directory".into()),
         (true, 13, ..) => (K::Storage, "the disk is full: nothing was written; make room and run again".into()),
-        (true, 10, ..) => (K::Storage, format!("reading or writing the database file failed ({said}); check the disk")),
+        (true, 10, ..) => (K::Storage, format!("reading or writing the database file failed ({said}); check the disk, and whether it is full")),
         (true, 14, ..) => (K::Storage, "the database file cannot be opened; check that its directory exists and may be written".into()),
         (true, 26 | 11, ..) => (K::Schema, "the file is no SQLite database, or is damaged; check database.url, or restore a backup".into()),
         (true, 19, ..) => (K::Constraint, constraint(said)),

@@ -1,10 +1,12 @@
 //! What an Active Directory does and slapd does not: attributes in ranges, and binary ids.
 
+use std::io::Write as _;
+
 use rollcall::domain::entry::Received;
 use rollcall::sources::ldap::{Bind, Ldap, Organization, Settings};
 use rollcall::sources::{Lookup, Source, SourceErrorKind};
 
-use super::raw_directory::{RawDirectory, SEARCH, done, entry, person};
+use super::raw_directory::{EXTENDED, RawDirectory, SEARCH, done, entry, person, reference, result};
 use super::{failure, id, list};
 
 /// Answers in ranges, as Active Directory does; `last` is the highest value that there is.
@@ -110,4 +112,79 @@ async fn an_active_directory_guid_is_read_printed_and_asked_for() {
     assert!(matches!(source.lookup(&id(text)).await, Ok(Lookup::Found(_))));
     let error = source.lookup(&id("aklein")).await.expect_err("no GUID");
     assert_eq!(error.kind, SourceErrorKind::Configuration);
+    for spelling in [text.to_uppercase(), format!("{{{text}}}")] {
+        let error = source.lookup(&id(&spelling)).await.expect_err("another spelling");
+        assert_eq!(error.kind, SourceErrorKind::NotFound);
+        assert!(error.message.ends_with(&format!("ask for `{text}`.")), "{error}");
+    }
+}
+
+/// Samba's directory: no size limit is kept, whoever asks.
+fn without_size_limits() -> RawDirectory {
+    RawDirectory::searching(|asked| {
+        if asked.contains(b"gone") {
+            return done(asked.id, 0, None);
+        }
+        let everybody = (0..600).flat_map(|n| person(asked.id, &format!("u{n}")));
+        everybody.chain(done(asked.id, 0, Some(b"1"))).collect()
+    })
+}
+
+#[tokio::test]
+async fn who_is_gone_is_said_by_a_server_without_size_limits() {
+    for page_size in [0, 500] {
+        let directory = without_size_limits();
+        let source = Ldap::new(Settings {
+            page_size,
+            ..directory.settings()
+        })
+        .expect("settings");
+        assert_eq!(source.lookup(&id("gone")).await.expect("sure"), Lookup::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn a_large_organization_is_found_by_a_server_without_size_limits() {
+    let directory = RawDirectory::searching(|asked| {
+        let one = |n: usize| {
+            entry(
+                asked.id,
+                format!("uid=u{n}").as_bytes(),
+                &[("o", &[b"Large".as_slice()])],
+            )
+        };
+        (0..600).flat_map(one).chain(done(asked.id, 0, Some(b""))).collect()
+    });
+    let source = Ldap::new(directory.settings()).expect("settings");
+    let found = source.find_organization("large").await.expect("readable");
+    assert_eq!(found.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(), ["Large"]);
+}
+
+#[tokio::test]
+async fn a_probe_says_that_a_listing_would_not_be_complete() {
+    let directory = RawDirectory::start(|asked, stream| {
+        let referred = reference(asked.id, "ldap://other.example/dc=x");
+        let control = asked.contains(b"1.2.840.113556.1.4.319");
+        let answer = match (asked.operation, control) {
+            (EXTENDED, _) => result(asked.id, 0x78, 2, ""),
+            (_, true) => [person(asked.id, "u1"), referred, done(asked.id, 0, Some(b""))].concat(),
+            (_, false) => [person(asked.id, "u1"), done(asked.id, 0, None)].concat(),
+        };
+        stream.write_all(&answer).is_ok()
+    });
+    let steps = Ldap::new(directory.settings()).expect("settings").probe().await;
+    let failed: Vec<_> = steps.iter().filter(|step| step.outcome.is_err()).collect();
+    assert_eq!(
+        failed.iter().map(|step| step.step.as_str()).collect::<Vec<_>>(),
+        ["first page"]
+    );
+    let said = failed[0].outcome.as_ref().expect_err("not whole").to_string();
+    assert!(
+        said.starts_with("1 entry; ") && said.contains("never followed"),
+        "{said}"
+    );
+    assert!(
+        steps.iter().any(|step| step.step == "external id"),
+        "the rest is said all the same"
+    );
 }

@@ -14,6 +14,9 @@ on_both_engines!(
     an_account_without_a_readable_id_lets_nobody_be_missing,
     an_id_that_comes_twice_is_kept_out,
     a_role_that_administers_is_left_out,
+    a_firm_that_calls_itself_the_agency_is_an_ordinary_one,
+    who_cannot_be_asked_for_is_not_missing,
+    beyond_a_thousand_nobody_is_missing_unasked,
 );
 
 const PAGE_SIZE: &str = "max_retries = 0\npage_size = 10";
@@ -324,4 +327,55 @@ async fn a_role_that_administers_is_left_out(db: Database) {
         shown.contains("administrative role"),
         "who was refused is said, each time: {shown}"
     );
+}
+
+/// `self` is the agency's own organization, whom no sync touches: a firm that had it could never be synced again.
+async fn a_firm_that_calls_itself_the_agency_is_an_ordinary_one(db: Database) {
+    let wire = Wire::new(db, people(1..=3)).await;
+    let kinds = "SELECT external_id, kind FROM organizations WHERE external_id IS NOT NULL ORDER BY external_id";
+    for said in ["self", " SELF", "employee"] {
+        wire.world.set(|w| w.organizations[1]["kind"] = json!(said));
+        wire.sync(&[]).is(0, "applied");
+        let kept = wire.db.query(kinds).await;
+        let kind = kept[0].trim_start_matches("bridges|");
+        assert!(!["self", "employee"].contains(&kind), "{said}: {kept:?}");
+    }
+}
+
+/// A firm's listing lacks two of its people: each is asked for by its id, and what the answer does not say is open.
+async fn who_cannot_be_asked_for_is_not_missing(db: Database) {
+    let wire = Wire::new(db, people(1..=20)).await;
+    wire.sync(&[]).is(0, "applied");
+    wire.world.set(|w| {
+        w.accounts = people(3..=20);
+        w.fault = Fault::LookUps(503);
+    });
+    let unsure = wire.sync(&["--organization", "paving"]);
+    unsure.is(3, "applied");
+    assert_eq!(unsure.counts(), [0; 4]);
+    assert_eq!(wire.quarantine().await, ["p01|not_confirmed", "p02|not_confirmed"]);
+    // One of them is with another firm now, and cannot be read: it is there, all the same.
+    wire.world.set(|w| {
+        w.fault = Fault::None;
+        w.accounts.push(account("p01", "bridges"));
+        w.accounts[18]["first_name"] = json!({"nested": {}});
+    });
+    let one = wire.sync(&["--organization", "paving"]);
+    one.is(3, "applied");
+    assert_eq!(one.counts(), [0, 0, 1, 0]);
+    let left = wire.users().await;
+    let standing = |id: &str| left.iter().any(|row| row.starts_with(id) && row.ends_with("|active"));
+    assert_eq!((standing("p01"), standing("p02")), (true, false), "{left:#?}");
+}
+
+async fn beyond_a_thousand_nobody_is_missing_unasked(db: Database) {
+    let many = |range: std::ops::RangeInclusive<usize>| -> Vec<Json> {
+        range.map(|n| account(&format!("m{n:04}"), "paving")).collect()
+    };
+    let wire = Wire::new(db, many(1..=1_004)).await;
+    wire.sync(&[]).is(0, "applied");
+    wire.world.set(|w| w.accounts = many(1..=1));
+    let planned = wire.sync(&["--organization", "paving", "--dry-run"]);
+    planned.is(0, "planned");
+    assert_eq!((planned.plan("disable"), planned.plan("quarantine")), (1_000, 3));
 }

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Repeats,
     /// The last page names itself as the next one.
     NeverEnds,
+    /// Whoever asks for one account by its id is answered with this status.
+    LookUps(u16),
 }
 
 /// A handle on the world of a running server.
@@ -65,7 +67,10 @@ fn answer(world: &World, request: &Request) -> Reply {
         ["organizations"] => page(&world.organizations, request, &Fault::None),
         ["organizations", id] => one(&world.organizations, id),
         ["users"] => page(&world.accounts, request, &world.fault),
-        ["users", id] => one(&world.accounts, id),
+        ["users", id] => match world.fault {
+            Fault::LookUps(status) => Reply::problem(status, &[]),
+            _ => one(&world.accounts, id),
+        },
         ["organizations", id, "users"] => {
             let members: Vec<Json> = world
                 .accounts

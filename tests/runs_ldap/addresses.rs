@@ -17,6 +17,7 @@ on_both_engines!(
     addresses_that_were_swapped_here_are_put_back,
     an_address_that_was_taken_here_is_given_to_whom_the_directory_says,
     a_newcomer_gets_the_address_that_somebody_leaves,
+    an_address_that_an_employee_should_leave_is_not_given_away,
 );
 
 async fn two_users_swap_their_addresses(db: Database) {
@@ -214,4 +215,20 @@ async fn a_newcomer_gets_the_address_that_somebody_leaves(db: Database) {
         format!("{}|Annew", ANNA.mail())
     );
     assert_eq!(world.roles_of(&ANNA.mail()).await, "authenticated user/directory");
+}
+
+/// The directory renames somebody who is an employee by now, and gives the old address away: neither happens.
+async fn an_address_that_an_employee_should_leave_is_not_given_away(db: Database) {
+    let world = World::loaded(db);
+    world.edit(BRUNO, "kind = 'employee'").await;
+    world.slapd.set(&BRUNO.dn(), "mail", "bruno@acme.example");
+    world.slapd.set(&ANNA.dn(), "mail", &BRUNO.mail());
+    let run = world.run(3, &[]);
+    assert_eq!(counts(&run), "unchanged=4 quarantine=2");
+    assert_eq!(
+        quarantined(&run),
+        ["aklein address_of_employee", "bnovak user_is_employee"]
+    );
+    assert_eq!(world.user(ANNA, "email").await, ANNA.mail());
+    assert_eq!(world.user(BRUNO, "email").await, BRUNO.mail());
 }

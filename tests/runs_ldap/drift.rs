@@ -9,6 +9,8 @@ use crate::harness::database::{Database, on_both_engines};
 on_both_engines!(
     an_edit_of_a_directory_field_is_put_back_and_shown,
     every_kind_of_directory_field_is_put_back,
+    each_edit_is_seen_though_it_is_the_only_one,
+    who_is_back_before_a_run_saw_it_gone_again_is_present,
     an_edit_that_the_directory_makes_too_is_no_drift,
     where_both_changed_the_directory_wins_and_the_edit_is_shown,
     fields_that_are_decided_here_stay,
@@ -80,6 +82,61 @@ async fn every_kind_of_directory_field_is_put_back(db: Database) {
         "what the directory does not state stays"
     );
     assert_eq!(world.sync(), "unchanged=6");
+}
+
+/// What says that an entry need not be compared looks at every field: one edit alone must not slip past it.
+async fn each_edit_is_seen_though_it_is_the_only_one(db: Database) {
+    let world = World::new(db);
+    let setting = Setting {
+        head: "[fields]\nbillable = { authority = \"directory\" }\nlicense = { authority = \"directory\" }\n",
+        ..world.setting()
+    };
+    world.set(&setting);
+    world.slapd.set(&ANNA.dn(), "l", "Lyon");
+    assert_eq!(world.sync(), "create=6");
+    let anna = "(SELECT user_id FROM records WHERE external_id = 'aklein')";
+    let mut edits = vec![format!("DELETE FROM memberships WHERE user_id = {anna}")];
+    edits.extend(
+        [
+            "email = 'other@acme.example'",
+            "first_name = NULL",
+            "last_name = 'Other'",
+            "phone = '0'",
+            "title = 'Chief'",
+            "kind = 'vendor'",
+            "license = 'gold'",
+            "billable = NULL",
+            "organization_id = NULL",
+            "attributes = '{\"city\": \"Paris\"}'",
+            "status = 'disabled', disabled_by = 'directory'",
+        ]
+        .map(|assignment| format!("UPDATE users SET {assignment} WHERE id = {anna}")),
+    );
+    for edit in &edits {
+        assert_eq!(world.db.sql(edit).await, 1, "{edit}");
+        let run = world.run(0, &[]);
+        assert_eq!(
+            (&run["plan"]["drift"], &run["plan"]["unchanged"]),
+            (&json!(1), &json!(5)),
+            "{edit}: {run:#}"
+        );
+        assert_eq!(world.sync(), "unchanged=6", "{edit}");
+    }
+}
+
+/// Enabled here while it was gone there, and then listed again as it was: the user is as it should be, and that it was
+/// gone is forgotten.
+async fn who_is_back_before_a_run_saw_it_gone_again_is_present(db: Database) {
+    let world = World::loaded(db);
+    world.slapd.delete(&ANNA.dn());
+    assert_eq!(world.sync(), "disable=1 unchanged=5");
+    world.edit(ANNA, "status = 'active', disabled_by = NULL").await;
+    world
+        .slapd
+        .load(&crate::harness::slapd::person(ANNA.1, ANNA.0, "Anna", "Klein"));
+    world.sync();
+    let absent = "SELECT CASE WHEN absent THEN 'absent' ELSE 'present' END FROM records WHERE external_id = 'aklein'";
+    assert_eq!(world.db.query(absent).await, ["present"]);
 }
 
 async fn an_edit_that_the_directory_makes_too_is_no_drift(db: Database) {

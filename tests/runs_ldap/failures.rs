@@ -22,6 +22,8 @@ on_both_engines!(
     a_run_that_another_holds_off_says_so,
     what_a_killed_run_left_is_taken_over,
     a_run_that_fails_half_way_leaves_nothing,
+    a_writer_whose_lease_was_taken_over_writes_nothing,
+    a_run_that_another_has_ended_stays_ended,
     runs_that_begin_at_once_do_not_disturb_each_other,
 );
 
@@ -311,41 +313,121 @@ async fn what_a_killed_run_left_is_taken_over(db: Database) {
     assert_eq!(runs[1]["error"]["code"], "interrupted");
 }
 
-/// The database refuses one row in the middle of the transaction: nothing of the run is there, and its plan is gone.
+/// The database refuses one row, early, midway or at the very end of the transaction: nothing of the run is there, and
+/// its plan is gone.
 async fn a_run_that_fails_half_way_leaves_nothing(db: Database) {
     let world = World::loaded(db);
-    let (refuse, allow): (&[&str], _) = if world.db.url.starts_with("sqlite") {
-        let trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON records WHEN new.external_id = 'eokafor' \
-             BEGIN SELECT RAISE(ABORT, 'refused'); END";
-        (&[trigger], "DROP TRIGGER refuse")
-    } else {
-        let function = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ \
-             BEGIN RAISE EXCEPTION 'refused'; END $$";
-        let trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON records FOR EACH ROW \
-             WHEN (new.external_id = 'eokafor') EXECUTE FUNCTION refuse()";
-        (&[function, trigger], "DROP TRIGGER refuse ON records")
-    };
-    for statement in refuse {
-        world.db.sql(statement).await;
-    }
     for who in [ANNA, EBELE] {
         world.slapd.set(&who.dn(), "telephoneNumber", "+1 555 0199");
     }
     world.slapd.delete(&CHLOE.dn());
     world.slapd.load(&person(BRUNO.1, "nnew", "Nora", "New"));
     let before = world.everything().await;
-    let run = world.run(1, &[]);
-    assert_eq!(run["state"], "failed", "{run:#}");
+    for (event, table, row) in [
+        ("INSERT", "memberships", "new.origin = 'directory'"),
+        ("UPDATE", "records", "new.external_id = 'eokafor'"),
+        ("UPDATE", "runs", "new.state = 'applied'"),
+        ("INSERT", "audit", "new.action = 'run.applied'"),
+    ] {
+        let allow = refuse(&world.db, event, table, row).await;
+        let run = world.run(1, &[]);
+        assert_eq!(run["state"], "failed", "{run:#}");
+        assert!(
+            run["error"]["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{run:#}"
+        );
+        assert_eq!(world.everything().await, before, "{table}");
+        assert!(world.changes().is_empty());
+        world.db.sql(&allow).await;
+    }
+    assert_eq!(world.sync(), "create=1 update=2 disable=1 unchanged=3");
+}
+
+/// Makes the database refuse a row; answers the statement that ends this.
+async fn refuse(db: &Database, event: &str, table: &str, row: &str) -> String {
+    if db.url.starts_with("sqlite") {
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE {event} ON {table} WHEN {row} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        );
+        db.sql(&trigger).await;
+        return "DROP TRIGGER refuse".into();
+    }
+    let function = "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ \
+         BEGIN RAISE EXCEPTION 'refused'; END $$";
+    db.sql(function).await;
+    let trigger =
+        format!("CREATE TRIGGER refuse BEFORE {event} ON {table} FOR EACH ROW WHEN ({row}) EXECUTE FUNCTION refuse()");
+    db.sql(&trigger).await;
+    format!("DROP TRIGGER refuse ON {table}")
+}
+
+/// As when a machine was frozen: whoever took the lease, another has taken it over before the first write.
+async fn a_writer_whose_lease_was_taken_over_writes_nothing(db: Database) {
+    let world = World::loaded(db);
+    let strict = Setting {
+        head: "[brakes]\ndisable = { share = 0.0, count = 0, floor = 0 }\n",
+        ..world.setting()
+    };
+    world.set(&strict);
+    world.slapd.delete(&ANNA.dn());
+    let held = world.run(10, &[]);
+    let before = world.everything().await;
+    let taken = "new.epoch <> old.epoch AND new.holder <> 'other'";
+    let take_over = "UPDATE leases SET epoch = epoch + 1, holder = 'other';";
+    afterwards(&world.db, "leases", taken, take_over).await;
+    let hash = held["plan"]["hash"].as_str().expect("a hash");
+    let released = world.program.run(&["runs", "release", "last", "--plan", hash]);
     assert!(
-        run["error"]["message"]
-            .as_str()
-            .is_some_and(|message| !message.is_empty()),
-        "{run:#}"
+        released.code != 0 && released.stderr.contains("taken over by another run"),
+        "{released:#?}"
     );
     assert_eq!(world.everything().await, before);
-    assert!(world.changes().is_empty());
-    world.db.sql(allow).await;
-    assert_eq!(world.sync(), "create=1 update=2 disable=1 unchanged=3");
+    world.set(&world.setting());
+    let ran = world.program.run(&["sync", "partners", "--output", "json"]);
+    assert!(
+        ran.code != 0 && ran.stdout.contains("taken over by another run"),
+        "{ran:#?}"
+    );
+    assert_eq!(world.everything().await, before);
+}
+
+/// Who took a source over has marked the run as interrupted: it does not come back as planned or held.
+async fn a_run_that_another_has_ended_stays_ended(db: Database) {
+    let world = World::loaded(db);
+    let read = "old.listing IS NULL AND new.listing IS NOT NULL";
+    afterwards(
+        &world.db,
+        "runs",
+        read,
+        "UPDATE runs SET state = 'failed' WHERE id = new.id;",
+    )
+    .await;
+    let ran = world.program.run(&["sync", "partners", "--dry-run"]);
+    assert!(
+        ran.code != 0 && ran.stderr.contains("ended by another process"),
+        "{ran:#?}"
+    );
+    let last = "SELECT state FROM runs ORDER BY id DESC LIMIT 1";
+    assert_eq!(world.db.query(last).await, ["failed"]);
+}
+
+/// Makes the database run a statement after rows of a table were updated so.
+async fn afterwards(db: &Database, table: &str, when: &str, statement: &str) {
+    if db.url.starts_with("sqlite") {
+        let trigger = format!("CREATE TRIGGER afterwards AFTER UPDATE ON {table} WHEN {when} BEGIN {statement} END");
+        db.sql(&trigger).await;
+        return;
+    }
+    let function = format!(
+        "CREATE FUNCTION afterwards() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement} RETURN NULL; END $$"
+    );
+    db.sql(&function).await;
+    let trigger = format!(
+        "CREATE TRIGGER afterwards AFTER UPDATE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION afterwards()"
+    );
+    db.sql(&trigger).await;
 }
 
 /// Several at once, from the first schema on: each ends well or says that another is at work, and the table is as if

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{ANNA, BRUNO, CHLOE, EBELE, Setting, World, counts, numbered, quarantined};
+use super::{ANNA, BOLT, BRUNO, CHLOE, EBELE, Setting, Who, World, counts, numbered, quarantined};
 use crate::harness::database::{Database, on_both_engines};
 use crate::harness::slapd::BLIND;
 
@@ -10,6 +10,7 @@ on_both_engines!(
     most_of_the_tree_gone_is_held_and_released_by_its_hash,
     a_rejected_plan_is_not_applied,
     a_plan_whose_user_was_edited_since_cannot_be_released,
+    whatever_a_plan_was_decided_on_must_still_be_so,
     a_plan_that_the_directory_has_taken_back_cannot_be_released,
     an_older_plan_with_the_same_content_can_be_released,
     a_plan_for_an_address_that_is_taken_since_cannot_be_released,
@@ -145,6 +146,71 @@ async fn a_plan_whose_user_was_edited_since_cannot_be_released(db: Database) {
     assert_eq!(counts(&held), "update=1 disable=9 unchanged=7 drift=1");
     world.program.ok(&["runs", "release", "last", "--plan", hash(&held)]);
     assert_eq!(world.disabled().await, 10);
+}
+
+/// One edit at a time that nothing but one part of the check can see.
+async fn whatever_a_plan_was_decided_on_must_still_be_so(db: Database) {
+    let world = World::new(db);
+    let setting = Setting {
+        head: "[brakes]\ndisable = { share = 0.0, count = 0, floor = 0 }\n",
+        ..world.setting()
+    };
+    world.set(&setting);
+    world.slapd.set(&BRUNO.dn(), "description", "on leave");
+    assert_eq!(world.sync(), "create=6");
+    world.local_user("consultant", "freelance@elsewhere.example").await;
+    world.slapd.set(&ANNA.dn(), "o", BOLT);
+    world.slapd.set(&ANNA.dn(), "businessCategory", "Reviewer");
+    world.slapd.set(&ANNA.dn(), "l", "Lyon");
+    world.slapd.set(&BRUNO.dn(), "description", "back");
+    world.slapd.set(&CHLOE.dn(), "title", "Chief");
+    world.slapd.delete(&EBELE.dn());
+    let of = |who: Who| format!("(SELECT user_id FROM records WHERE external_id = '{}')", who.0);
+    let edits = [
+        (
+            ANNA,
+            format!("UPDATE users SET organization_id = NULL WHERE id = {}", of(ANNA)),
+        ),
+        (ANNA, format!("DELETE FROM memberships WHERE user_id = {}", of(ANNA))),
+        (
+            ANNA,
+            format!(
+                "UPDATE users SET attributes = '{{\"city\": \"Paris\"}}' WHERE id = {}",
+                of(ANNA)
+            ),
+        ),
+        (
+            CHLOE,
+            format!(
+                "UPDATE records SET digest = '{:032}' WHERE external_id = '{}'",
+                7, CHLOE.0
+            ),
+        ),
+        (
+            BRUNO,
+            format!("UPDATE users SET disabled_by = 'admin' WHERE id = {}", of(BRUNO)),
+        ),
+        (
+            CHLOE,
+            format!(
+                "UPDATE records SET user_id = (SELECT id FROM users WHERE first_name = 'Local') WHERE external_id = '{}'",
+                CHLOE.0
+            ),
+        ),
+    ];
+    for (who, edit) in &edits {
+        let held = world.run(10, &[]);
+        assert_eq!(world.db.sql(edit).await, 1, "{edit}");
+        let before = world.everything().await;
+        let said = world
+            .program
+            .fails(1, &["runs", "release", "last", "--plan", hash(&held)]);
+        assert!(
+            said.contains(who.0) && said.contains("start a new run"),
+            "{edit}: {said}"
+        );
+        assert_eq!(world.everything().await, before, "{edit}: nothing of it is applied");
+    }
 }
 
 /// The leavers are back, and a run has seen them: the old plan would lock them out although nobody edited a row.

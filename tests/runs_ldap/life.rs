@@ -11,6 +11,7 @@ on_both_engines!(
     an_entry_that_is_gone_is_disabled_and_enabled_when_it_returns,
     a_status_of_the_directory_disables_and_enables,
     who_an_administrator_disabled_is_never_enabled,
+    who_was_disabled_here_for_no_stated_reason_is_never_enabled,
     who_was_deleted_here_is_not_created_again_until_it_is_lifted,
     a_dry_run_writes_nothing,
     neither_order_nor_paging_changes_the_plan,
@@ -287,4 +288,14 @@ async fn neither_order_nor_paging_changes_the_plan(db: Database) {
     world.slapd.set(&numbered(1), "telephoneNumber", "+1 555 0199");
     assert_eq!(hashes(&world), before);
     assert_eq!(counts(&world.run(0, &[])), "update=3 unchanged=17");
+}
+
+/// An application that knows nothing of `disabled_by` may disable people too.
+async fn who_was_disabled_here_for_no_stated_reason_is_never_enabled(db: Database) {
+    let world = World::loaded(db);
+    world.edit(ANNA, "status = 'disabled', disabled_by = NULL").await;
+    assert_eq!(world.sync(), "unchanged=6");
+    world.slapd.set(&ANNA.dn(), "telephoneNumber", "+1 555 0199");
+    assert_eq!(world.sync(), "update=1 unchanged=5");
+    assert_eq!(world.user(ANNA, "status disabled_by").await, "disabled|-");
 }

@@ -9,6 +9,7 @@ on_both_engines!(
     roles_that_were_granted_here_stay,
     the_last_administrator_is_protected,
     of_two_administrators_that_leave_together_neither_goes,
+    an_administrator_by_a_grant_of_ours_is_protected_too,
 );
 
 const ALLOWED: &str = "grant_administrator_roles = [\"Admin\"]";
@@ -113,5 +114,23 @@ async fn of_two_administrators_that_leave_together_neither_goes(db: Database) {
     assert_eq!(world.disabled().await, 0);
     // One of them alone may go.
     world.slapd.set(&BRUNO.dn(), "description", "back");
+    assert_eq!(world.sync(), "disable=1 unchanged=5");
+}
+
+/// The role is ours and the person the directory's; somebody who may not sign in does not count as another one.
+async fn an_administrator_by_a_grant_of_ours_is_protected_too(db: Database) {
+    let world = World::loaded(db);
+    world.grant(&ANNA.mail(), "Admin").await;
+    world.local_user("employee", "boss@agency.example").await;
+    world.grant("boss@agency.example", "Admin").await;
+    let disable = "UPDATE users SET status = 'disabled', disabled_by = 'admin' WHERE email = 'boss@agency.example'";
+    assert_eq!(world.db.sql(disable).await, 1);
+    world.slapd.delete(&ANNA.dn());
+    let run = world.run(3, &[]);
+    assert_eq!(counts(&run), "unchanged=5 quarantine=1");
+    assert_eq!(quarantined(&run), ["aklein last_administrator"]);
+    assert_eq!(world.user(ANNA, "status").await, "active");
+    let enable = "UPDATE users SET status = 'active', disabled_by = NULL WHERE email = 'boss@agency.example'";
+    assert_eq!(world.db.sql(enable).await, 1);
     assert_eq!(world.sync(), "disable=1 unchanged=5");
 }

@@ -248,9 +248,7 @@ impl Context {
         match cause {
             Cause::Closed => SourceError::new(
                 SourceErrorKind::Unreachable,
-                format!(
-                    "{place} closed the connection before it had answered: look at its log and its idle time-out, and whether that port wants ldaps://."
-                ),
+                format!("{place} closed the connection before it had answered: look at its log and its idle time-out."),
             ),
             Cause::Broken(error) => SourceError::new(
                 SourceErrorKind::Unreachable,
@@ -300,5 +298,24 @@ impl Context {
             _ => format!("{place} cannot be reached: check the URL, the network and the firewall."),
         };
         SourceError::new(SourceErrorKind::Unreachable, message).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_bind_says_what_active_directory_says() {
+        let of = |data: &str| {
+            refusal(&format!(
+                "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data {data}, v1db1"
+            ))
+        };
+        assert_eq!(of("52e"), refusal("Invalid credentials"));
+        let causes = ["530", "532", "533", "701", "775", "52e"].map(of);
+        let distinct: std::collections::BTreeSet<_> = causes.iter().collect();
+        assert_eq!(distinct.len(), causes.len(), "{causes:?}");
+        assert!(of("533").contains("disabled") && of("775").contains("locked"));
     }
 }

@@ -9,6 +9,7 @@ mod directory;
 mod file_source;
 mod kill;
 mod ldap_source;
+mod regressions;
 mod rough_weather;
 mod runs_connex;
 mod runs_ldap;

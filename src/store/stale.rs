@@ -30,7 +30,14 @@ statements! {
 /// The condition under which a change of the plan no longer fits what it was decided on.
 fn stale(engine: Engine, attributes: &[String]) -> String {
     let differs = |field: &str, held: &str| {
-        format!("(c.fields -> '{field}' IS NOT NULL AND (c.fields -> '{field}' ->> 'before') IS DISTINCT FROM {held})")
+        let before = format!("(c.fields -> '{field}' ->> 'before')");
+        // SQLite keeps bytes that are no UTF-8. They were read with U+FFFD in their place, so they never equal what was
+        // read of them: such a value is not compared, or no sync could ever put it right.
+        let readable = match engine {
+            Engine::Sqlite => format!(" AND coalesce({before}, '') NOT LIKE '%\u{fffd}%'"),
+            Engine::Postgres => String::new(),
+        };
+        format!("(c.fields -> '{field}' IS NOT NULL AND {before} IS DISTINCT FROM {held}{readable})")
     };
     let mut any = vec![
         "c.record_digest IS DISTINCT FROM r.digest".to_owned(),

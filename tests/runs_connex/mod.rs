@@ -13,5 +13,5 @@ mod one_user;
 mod organization;
 mod output;
 mod scopes;
-mod stage;
-mod wire_server;
+pub(crate) mod stage;
+pub(crate) mod wire_server;

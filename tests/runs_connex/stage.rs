@@ -31,22 +31,22 @@ const KEYS: [&str; 14] = [
 ];
 
 /// The database, the directory and the program.
-pub(super) struct Stage {
-    pub(super) db: Database,
-    pub(super) directory: Directory,
-    pub(super) program: Program,
+pub(crate) struct Stage {
+    pub(crate) db: Database,
+    pub(crate) directory: Directory,
+    pub(crate) program: Program,
     _running: Running,
 }
 
 /// What `sync --output json` answered.
 #[derive(Debug)]
-pub(super) struct Synced {
-    pub(super) code: i32,
-    pub(super) document: Json,
+pub(crate) struct Synced {
+    pub(crate) code: i32,
+    pub(crate) document: Json,
 }
 
 /// A firm that asked for access.
-pub(super) fn firm(id: &str, name: &str) -> Organization {
+pub(crate) fn firm(id: &str, name: &str) -> Organization {
     Organization {
         id: id.into(),
         name: name.into(),
@@ -61,7 +61,7 @@ pub(super) fn firm(id: &str, name: &str) -> Organization {
 }
 
 /// An account of a firm.
-pub(super) fn account(id: &str, organization: &str) -> Account {
+pub(crate) fn account(id: &str, organization: &str) -> Account {
     Account {
         id: id.into(),
         organization_id: organization.into(),
@@ -78,7 +78,7 @@ pub(super) fn account(id: &str, organization: &str) -> Account {
 }
 
 /// The configuration for a directory at `url`; `more` comes before the source, and may have tables of its own.
-pub(super) fn configuration(database: &str, url: &str, more: &str) -> String {
+pub(crate) fn configuration(database: &str, url: &str, more: &str) -> String {
     format!(
         "[database]\nurl = \"{database}\"\n\n[agency]\nname = \"Example Agency\"\n\n\
          [source_defaults]\nmax_retries = 0\n\n{more}\n\n\
@@ -89,7 +89,7 @@ pub(super) fn configuration(database: &str, url: &str, more: &str) -> String {
 impl Stage {
     /// Three firms: `paving` with p01 to p20, `bridges` with b01 to b10, and `quiet` with q01 to q03, which did not ask
     /// for access. Nothing is synced yet.
-    pub(super) async fn new(db: Database) -> Self {
+    pub(crate) async fn new(db: Database) -> Self {
         let mut options = Options::new(SocketAddr::from(([127, 0, 0, 1], 0)), Hands::new().clock());
         options.sample = Sample {
             organizations: 0,
@@ -124,7 +124,7 @@ impl Stage {
     }
 
     /// The same after a first sync of everything.
-    pub(super) async fn synced(db: Database) -> Self {
+    pub(crate) async fn synced(db: Database) -> Self {
         let stage = Self::new(db).await;
         let first = stage.sync(&[]);
         first.is(0, "applied");
@@ -132,32 +132,37 @@ impl Stage {
         stage
     }
 
+    /// Where the directory is.
+    pub(crate) fn url(&self) -> String {
+        self._running.url().to_string()
+    }
+
     /// Writes another configuration, with these tables in it.
-    pub(super) fn configure(&self, more: &str) {
+    pub(crate) fn configure(&self, more: &str) {
         let url = self._running.url();
         self.program.configure(&configuration(&self.db.url, url.as_str(), more));
     }
 
     /// Runs `sync connex --output json` with these arguments.
     #[track_caller]
-    pub(super) fn sync(&self, arguments: &[&str]) -> Synced {
+    pub(crate) fn sync(&self, arguments: &[&str]) -> Synced {
         sync(&self.program, arguments)
     }
 
     /// Changes an account at the directory.
-    pub(super) fn edit(&self, id: &str, change: impl FnOnce(&mut Account)) {
+    pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Account)) {
         self.directory.update_account(id, change).expect("an account");
     }
 
     /// Deletes accounts at the directory.
-    pub(super) fn remove<'i>(&self, ids: impl IntoIterator<Item = &'i str>) {
+    pub(crate) fn remove<'i>(&self, ids: impl IntoIterator<Item = &'i str>) {
         for id in ids {
             self.directory.delete_account(id).expect("an account");
         }
     }
 
     /// One column of the user that an entry is linked to, as text.
-    pub(super) async fn value(&self, id: &str, column: &str) -> String {
+    pub(crate) async fn value(&self, id: &str, column: &str) -> String {
         let sql = format!(
             "SELECT {column} FROM records r JOIN users u ON u.id = r.user_id \
              LEFT JOIN organizations o ON o.id = u.organization_id WHERE r.external_id = '{id}'"
@@ -166,12 +171,12 @@ impl Stage {
     }
 
     /// Status and organization of the user that an entry is linked to: `active|paving`.
-    pub(super) async fn standing(&self, id: &str) -> String {
+    pub(crate) async fn standing(&self, id: &str) -> String {
         self.value(id, "u.status, o.external_id").await
     }
 
     /// How many users are active.
-    pub(super) async fn active(&self) -> usize {
+    pub(crate) async fn active(&self) -> usize {
         self.db
             .query("SELECT email FROM users WHERE status = 'active'")
             .await
@@ -179,14 +184,14 @@ impl Stage {
     }
 
     /// The quarantine: `external id|code`, sorted.
-    pub(super) async fn quarantine(&self) -> Vec<String> {
+    pub(crate) async fn quarantine(&self) -> Vec<String> {
         self.db
             .query("SELECT external_id, code FROM quarantine ORDER BY external_id")
             .await
     }
 
     /// Makes an employee, with plain SQL as an application would; answers the id.
-    pub(super) async fn employee(&self, email: &str) -> String {
+    pub(crate) async fn employee(&self, email: &str) -> String {
         let id = "0197a000-0000-7000-8000-000000000001";
         self.db
             .sql(&format!(
@@ -197,7 +202,7 @@ impl Stage {
     }
 
     /// Every row of every table but those that say when something ran, and the columns of the quarantine that do.
-    pub(super) async fn dump(&self) -> Vec<String> {
+    pub(crate) async fn dump(&self) -> Vec<String> {
         let mut all = Vec::new();
         for table in [
             "users",
@@ -227,7 +232,7 @@ impl Stage {
 /// Runs `sync connex --output json`: whatever the exit code, the document is all that stands on standard output, and
 /// has the keys that scripts rely on.
 #[track_caller]
-pub(super) fn sync(program: &Program, arguments: &[&str]) -> Synced {
+pub(crate) fn sync(program: &Program, arguments: &[&str]) -> Synced {
     let mut all = vec!["sync", "connex", "--output", "json"];
     all.extend_from_slice(arguments);
     let ran = program.run(&all);
@@ -264,7 +269,7 @@ pub(super) fn sync(program: &Program, arguments: &[&str]) -> Synced {
 impl Synced {
     /// Asserts how it ended.
     #[track_caller]
-    pub(super) fn is(&self, code: i32, state: &str) {
+    pub(crate) fn is(&self, code: i32, state: &str) {
         assert_eq!(
             (self.code, self.document["state"].as_str()),
             (code, Some(state)),
@@ -275,37 +280,37 @@ impl Synced {
 
     /// One number of the plan.
     #[track_caller]
-    pub(super) fn plan(&self, what: &str) -> u64 {
+    pub(crate) fn plan(&self, what: &str) -> u64 {
         self.document["plan"][what].as_u64().expect("a number")
     }
 
     /// Create, update, disable and enable in one.
     #[track_caller]
-    pub(super) fn counts(&self) -> [u64; 4] {
+    pub(crate) fn counts(&self) -> [u64; 4] {
         ["create", "update", "disable", "enable"].map(|what| self.plan(what))
     }
 
     /// The hash of the plan.
     #[track_caller]
-    pub(super) fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         self.document["plan"]["hash"].as_str().expect("a hash").to_owned()
     }
 
     /// The run's id.
     #[track_caller]
-    pub(super) fn run(&self) -> String {
+    pub(crate) fn run(&self) -> String {
         self.document["run"].as_str().expect("an id").to_owned()
     }
 
     /// The sentence of the error.
     #[track_caller]
-    pub(super) fn error(&self) -> &str {
+    pub(crate) fn error(&self) -> &str {
         self.document["error"]["message"].as_str().expect("a sentence")
     }
 
     /// The first brake: its name and scope.
     #[track_caller]
-    pub(super) fn brake(&self) -> (&str, &str) {
+    pub(crate) fn brake(&self) -> (&str, &str) {
         let of = |key: &str| self.document["brake"][key].as_str().expect("a brake");
         assert!(self.document["brake"]["explanation"].is_string(), "{:#}", self.document);
         (of("name"), of("scope"))

@@ -8,15 +8,15 @@ use crate::harness::raw_server::{RawServer, Reply, Request};
 
 /// What it serves.
 #[derive(Debug, Clone, Default)]
-pub(super) struct World {
-    pub(super) organizations: Vec<Json>,
-    pub(super) accounts: Vec<Json>,
-    pub(super) fault: Fault,
+pub(crate) struct World {
+    pub(crate) organizations: Vec<Json>,
+    pub(crate) accounts: Vec<Json>,
+    pub(crate) fault: Fault,
 }
 
 /// What goes wrong while accounts are listed.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing.
     #[default]
     None,
@@ -38,17 +38,17 @@ pub(super) enum Fault {
 
 /// A handle on the world of a running server.
 #[derive(Clone)]
-pub(super) struct Handle(Arc<Mutex<World>>);
+pub(crate) struct Handle(Arc<Mutex<World>>);
 
 impl Handle {
     /// Changes what is served.
-    pub(super) fn set(&self, change: impl FnOnce(&mut World)) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.0.lock().expect("no panic inside"));
     }
 }
 
 /// Serves `world`.
-pub(super) async fn serve(world: World) -> (RawServer, Handle) {
+pub(crate) async fn serve(world: World) -> (RawServer, Handle) {
     let handle = Handle(Arc::new(Mutex::new(world)));
     let served = handle.clone();
     let server = RawServer::start(move |request| answer(&served.0.lock().expect("no panic inside"), request)).await;
@@ -121,13 +121,13 @@ fn page(all: &[Json], request: &Request, fault: &Fault) -> Reply {
 }
 
 /// A firm on the wire.
-pub(super) fn firm(id: &str) -> Json {
+pub(crate) fn firm(id: &str) -> Json {
     json!({"id": id, "name": format!("Example {id}"), "kind": "vendor", "status": "active", "requested_access": true,
         "founder_id": null, "phone": null, "city": "Sampleville", "updated_at": "2026-11-01T08:00:00Z"})
 }
 
 /// An account on the wire.
-pub(super) fn account(id: &str, organization: &str) -> Json {
+pub(crate) fn account(id: &str, organization: &str) -> Json {
     json!({"id": id, "organization_id": organization, "email": format!("{id}@{organization}.example"),
         "first_name": "Avery", "last_name": "Sampleton", "phone": "+1 555 0100", "title": null, "roles": ["member"],
         "status": "active", "updated_at": "2026-11-01T08:00:00Z"})

@@ -50,13 +50,21 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     if path.exists() {
         return Ok(());
     }
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
         Ok(_) => Ok(()),
         // Another program was a moment faster.
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(StoreError::new(
             StoreErrorKind::Storage,
-            format!("the database file {} cannot be made ({e}); check that its directory exists and may be written by this user", path.display()),
+            format!(
+                "the database file {} cannot be made ({e}); check that its directory exists and may be written by this user",
+                path.display()
+            ),
         )),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable as _};
 use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -39,10 +40,15 @@ pub(super) async fn open(url: &str, connections: u32) -> Result<SqlitePool, Stor
     create_private(options.get_filename())?;
     let pool = SqlitePoolOptions::new()
         .max_connections(connections.max(3))
-        .min_connections(0)
-        .connect_with(options)
-        .await;
-    Ok(pool?)
+        .min_connections(0);
+    // The first connection to a new file switches it to WAL, for which SQLite does not wait by itself where another
+    // program is doing the same.
+    let busy = |error: &StoreError| error.kind == StoreErrorKind::Busy;
+    let wait = ConstantBuilder::default()
+        .with_delay(OPEN_RETRY_DELAY)
+        .with_max_times(OPEN_RETRIES_MAX);
+    let open = || async { Ok(pool.clone().connect_with(options.clone()).await?) };
+    open.retry(wait).when(busy).await
 }
 
 fn create_private(path: &Path) -> Result<(), StoreError> {
@@ -68,6 +74,12 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         )),
     }
 }
+
+/// How long to wait before a file that is being made by another program is opened again.
+const OPEN_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// How often: with the delay, as long as any other statement waits.
+const OPEN_RETRIES_MAX: usize = 300;
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 

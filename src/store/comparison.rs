@@ -84,13 +84,13 @@ statements! {
          AND lower(u.email) <> staged.email_key AND lower(u.kind) <> 'employee' AND coalesce(o.kind, '') <> 'self')";
     /// Without another administrator none of them is disabled, and so none changes its address either.
     KEEP_ADMINISTRATORS = "UPDATE staged SET leaving = false WHERE leaving AND user_id IN (SELECT m.user_id FROM memberships m \
-        JOIN groups g ON g.id = m.group_id AND g.kind = 'role' WHERE lower(g.name) = $1)";
+        JOIN groups g ON g.id = m.group_id AND g.kind = 'role' WHERE g.name = $1)";
     KEEP_STUCK = "UPDATE staged SET leaving = false WHERE leaving AND holder_id IS NOT NULL AND NOT EXISTS \
         (SELECT 1 FROM staged t WHERE t.user_id = staged.holder_id AND t.leaving)";
     FREE_ADDRESSES = "UPDATE staged SET holder_id = NULL WHERE holder_id IS NOT NULL AND EXISTS \
         (SELECT 1 FROM staged t WHERE t.user_id = staged.holder_id AND t.leaving)";
     ADMINISTRATOR_REMAINS = "SELECT 1 FROM memberships m JOIN groups g ON g.id = m.group_id AND g.kind = 'role' \
-        JOIN users u ON u.id = m.user_id AND u.status = 'active' WHERE lower(g.name) = $1 AND NOT EXISTS \
+        JOIN users u ON u.id = m.user_id AND u.status = 'active' WHERE g.name = $1 AND NOT EXISTS \
         (SELECT 1 FROM staged s WHERE s.user_id = u.id AND s.code IS NULL \
          AND (s.absent OR s.status = 'disabled' OR (m.origin = 'directory' AND NOT coalesce(s.administers, $2)))) LIMIT 1";
 }
@@ -336,8 +336,7 @@ impl Comparison {
             .await?;
         conn.execute(FIND_LEAVING, args![]).await?;
         if !self.administrator_remains(policy).await? {
-            for role in &policy.mapping.roles().administrative {
-                let role = role.to_ascii_lowercase();
+            for role in self.store.administrative_roles(policy.mapping.roles()).await? {
                 self.session.conn().execute(KEEP_ADMINISTRATORS, args![role]).await?;
             }
         }
@@ -355,13 +354,10 @@ impl Comparison {
 
     /// Whether an active administrator is left, whatever happens to those that the run touches.
     pub async fn administrator_remains(&mut self, policy: &Policy<'_>) -> Result<bool, StoreError> {
+        let held = self.store.administrative_roles(policy.mapping.roles()).await?;
         let mut conn = self.session.conn();
-        for role in &policy.mapping.roles().administrative {
-            if !conn
-                .rows(ADMINISTRATOR_REMAINS, args![role.to_ascii_lowercase(), false])
-                .await?
-                .is_empty()
-            {
+        for role in held {
+            if !conn.rows(ADMINISTRATOR_REMAINS, args![role, false]).await?.is_empty() {
                 return Ok(true);
             }
         }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::audit::Actor;
 use super::error::{StoreError, StoreErrorKind};
-use super::row::{Arg, args};
+use super::row::{Arg, Row, args};
 use super::sql::statements;
 use super::users::{BY_ID, UserRow};
 use super::{Store, Tx};
@@ -16,7 +16,8 @@ use crate::domain::id::{ExternalId, OrganizationId, SourceName, UserId};
 use crate::domain::roles::RolePolicy;
 
 statements! {
-    LOCK_ROLE = "UPDATE groups SET name = name WHERE kind = 'role' AND lower(name) = $1";
+    ROLES = "SELECT name FROM groups WHERE kind = 'role'";
+    LOCK_ROLE = "UPDATE groups SET name = name WHERE kind = 'role' AND name = $1";
     INSERT_USER = "INSERT INTO users (id, kind, email, first_name, last_name, phone, title, organization_id, \
         status, created_at, updated_at) \
         VALUES ($1::uuid, $2, $3, $4, $5, $6, $7, $8::uuid, 'active', $9::timestamptz, $9::timestamptz)";
@@ -31,7 +32,7 @@ statements! {
     REMOVE_ROLE = "DELETE FROM memberships WHERE user_id = $1::uuid AND group_id IN \
         (SELECT id FROM groups WHERE kind = 'role' AND name = $2)";
     ACTIVE_ROLES = "SELECT m.user_id::text, g.name FROM memberships m JOIN groups g ON g.id = m.group_id \
-        JOIN users u ON u.id = m.user_id WHERE u.status = 'active' AND g.kind = 'role' AND lower(g.name) = $1";
+        JOIN users u ON u.id = m.user_id WHERE u.status = 'active' AND g.kind = 'role' AND g.name = $1";
     FORGET = "DELETE FROM records WHERE source = $1 AND external_id = $2 \
         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = records.user_id)";
 }
@@ -69,6 +70,11 @@ pub struct EditedFields {
 }
 
 impl Store {
+    /// The names of the roles here that administer.
+    pub(super) async fn administrative_roles(&self, roles: &RolePolicy) -> Result<Vec<String>, StoreError> {
+        administrative(self.rows(ROLES, args![]).await?, roles)
+    }
+
     /// Creates a user here, with its audit row.
     pub async fn create_user(&self, new: &NewUser, actor: &Actor) -> Result<UserId, StoreError> {
         let id = UserId(self.new_id());
@@ -234,16 +240,23 @@ fn column(user: &UserRow, field: &Field) -> Json {
 ///
 /// The roles are locked for its rest: of two that each leave the other's administrator, one has to wait and look again.
 pub(super) async fn administrators(tx: &mut Tx, roles: &RolePolicy) -> Result<BTreeSet<String>, StoreError> {
-    for role in &roles.administrative {
-        tx.execute(LOCK_ROLE, args![role.to_ascii_lowercase()]).await?;
+    for role in administrative(tx.rows(ROLES, args![]).await?, roles)? {
+        tx.execute(LOCK_ROLE, args![role]).await?;
     }
     remaining(tx, roles).await
 }
 
+/// Those of the roles that there are that administer. Names are compared by the core alone: the engines fold letters
+/// in ways of their own.
+fn administrative(rows: Vec<Row>, roles: &RolePolicy) -> Result<Vec<String>, StoreError> {
+    let names: Result<Vec<String>, StoreError> = rows.into_iter().map(|mut row| row.text()).collect();
+    Ok(names?.into_iter().filter(|name| roles.administers(name)).collect())
+}
+
 async fn remaining(tx: &mut Tx, roles: &RolePolicy) -> Result<BTreeSet<String>, StoreError> {
     let mut ids = BTreeSet::new();
-    for role in &roles.administrative {
-        for mut row in tx.rows(ACTIVE_ROLES, args![role.to_ascii_lowercase()]).await? {
+    for role in administrative(tx.rows(ROLES, args![]).await?, roles)? {
+        for mut row in tx.rows(ACTIVE_ROLES, args![role]).await? {
             ids.insert(row.text()?);
         }
     }

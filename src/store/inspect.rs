@@ -63,8 +63,8 @@ impl Store {
 
     /// Whether somebody else than `user` is an active administrator.
     pub async fn has_other_administrator(&self, user: Option<UserId>, roles: &RolePolicy) -> Result<bool, StoreError> {
-        for role in &roles.administrative {
-            for mut row in self.rows(ACTIVE_ROLES, args![role.to_ascii_lowercase()]).await? {
+        for role in self.administrative_roles(roles).await? {
+            for mut row in self.rows(ACTIVE_ROLES, args![role]).await? {
                 if Some(row.parsed()?) != user {
                     return Ok(true);
                 }

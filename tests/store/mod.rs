@@ -14,6 +14,7 @@ on_both_engines!(
     users_live_their_life,
     addresses_are_unique_without_regard_to_case,
     the_last_administrator_stays,
+    the_last_administrator_stays_however_the_role_is_written,
     a_lease_has_one_holder,
     foreign_tables_are_refused,
 );
@@ -202,6 +203,21 @@ async fn the_last_administrator_stays(db: Database) {
     };
     store.create_user(&other, &cli()).await.expect("created");
     assert!(store.disable_user(id, &cli(), &roles()).await.expect("one is left"));
+}
+
+async fn the_last_administrator_stays_however_the_role_is_written(db: Database) {
+    let store = db.store().await;
+    let roles = RolePolicy {
+        administrative: ["\u{dc}berAdmin".to_owned()].into(),
+        ..RolePolicy::default()
+    };
+    let admin = NewUser {
+        roles: vec!["\u{fc}beradmin".into()],
+        ..employee("root@agency.example")
+    };
+    let id = store.create_user(&admin, &cli()).await.expect("created");
+    let refused = store.disable_user(id, &cli(), &roles).await.expect_err("refused");
+    assert_eq!(refused.kind, StoreErrorKind::LastAdministrator);
 }
 
 async fn a_lease_has_one_holder(db: Database) {

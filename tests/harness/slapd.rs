@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -209,6 +210,10 @@ fn started(dir: &Path, config: &Path, tls: bool) -> (Child, u16, u16) {
         } else {
             String::new()
         };
+        // What an attempt before this one left behind says nothing of this one.
+        for left in ["slapd.pid", "ldapi"] {
+            let _ = fs::remove_file(dir.join(left));
+        }
         let listen = format!("ldap://localhost:{port}/ ldapi://{}/{ldaps}", socket_of(dir));
         let mut process = Command::new("/usr/sbin/slapd")
             .args(["-d", "0", "-h", &listen, "-f"])
@@ -219,7 +224,9 @@ fn started(dir: &Path, config: &Path, tls: bool) -> (Child, u16, u16) {
             .expect("slapd is installed");
         while process.try_wait().expect("a child").is_none() {
             // Written once all its ports are its own, so that no other server on a port is taken for it.
-            if dir.join("slapd.pid").exists() && TcpStream::connect(("localhost", port)).is_ok() {
+            let listens =
+                || UnixStream::connect(dir.join("ldapi")).is_ok() && TcpStream::connect(("localhost", port)).is_ok();
+            if dir.join("slapd.pid").exists() && listens() {
                 return (process, port, tls_port);
             }
             assert!(Instant::now() < deadline, "slapd does not listen");

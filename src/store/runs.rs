@@ -166,8 +166,10 @@ statements! {
     ANSWER = "UPDATE runs SET state = $2, answered_by = $3, answered_at = $4::timestamptz WHERE id = $1::uuid AND state = 'held'";
     COMPLETE = "INSERT INTO source_state (source, complete_at, as_of, run_id) VALUES ($1, $2::timestamptz, $3, $4::uuid) \
         ON CONFLICT (source) DO UPDATE SET complete_at = excluded.complete_at, as_of = excluded.as_of, run_id = excluded.run_id";
-    FORGET_ORGANIZATIONS = "DELETE FROM run_organizations WHERE run_id = $1::uuid";
-    FORGET_PLAN = "DELETE FROM changes WHERE run_id = $1::uuid";
+    FORGET_ORGANIZATIONS = "DELETE FROM run_organizations WHERE run_id = $1::uuid \
+        AND EXISTS (SELECT 1 FROM runs WHERE id = $1::uuid AND state = 'running')";
+    FORGET_PLAN = "DELETE FROM changes WHERE run_id = $1::uuid \
+        AND EXISTS (SELECT 1 FROM runs WHERE id = $1::uuid AND state = 'running')";
 }
 
 const RUN: &str = "SELECT id::text, source, organization, external_id, organization_id::text, user_id::text, mode, dry_run, actor, \
@@ -280,7 +282,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Drops the plan of a run that is to be decided anew.
+    /// Drops the plan of a run that is to be decided anew. One that was applied after all (the connection broke behind
+    /// its commit) keeps its history.
     pub async fn forget_plan(&self, run: RunId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         tx.execute(FORGET_PLAN, args![run]).await?;

@@ -88,7 +88,7 @@ fn turn(directory: &Directory, state: u32) {
 /// Starts a sync, and waits until it says that it applies.
 fn start(program: &Program) -> (std::process::Child, Instant) {
     let mut command = program.command(&["--log-format", "json", "sync"]);
-    let mut child = command.env("ROLLCALL_LOG", "rollcall=info").spawn().expect("starts");
+    let mut child = command.env("ROLLCALL_LOG", "rollcall=debug").spawn().expect("starts");
     let stderr = child.stderr.take().expect("standard error is read");
     let mut applying = None;
     let mut said = Vec::new();

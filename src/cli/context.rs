@@ -13,6 +13,7 @@ use crate::domain::id::RunId;
 use crate::domain::roles::RolePolicy;
 use crate::engine::{Engine, Setup};
 use crate::store::{Actor, Clock, Store};
+use crate::telemetry;
 
 /// What a command was called with.
 #[derive(Debug)]
@@ -144,16 +145,16 @@ pub(super) fn actor() -> Actor {
     Actor(format!("cli:{}", if plain.is_empty() { "unknown" } else { &plain }))
 }
 
-/// Starts logging to standard error. `ROLLCALL_LOG` says what (`info`, `rollcall=debug`); without it errors alone.
-pub(super) fn log(format: LogFormat, terminal: &Terminal) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // Fails only where a logger is there already.
-    let _ = match format {
-        LogFormat::Text => lines.with_ansi(terminal.is_interactive()).try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
+/// Starts logging. `ROLLCALL_LOG` says what (`info`, `rollcall=debug`); without it, `level` and above. Follows the
+/// choice of colour that the terminal was made with.
+pub(super) fn log(format: LogFormat, level: &'static str) {
+    telemetry::start(telemetry::Settings {
+        format: match format {
+            LogFormat::Text => telemetry::Format::Text,
+            LogFormat::Json => telemetry::Format::Json,
+        },
+        color: anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never,
+        level,
+        clock: clock(),
+    });
 }

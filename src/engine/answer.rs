@@ -1,6 +1,6 @@
 //! The answers of an administrator to a held run: release exactly this plan, or reject it.
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, telling};
 use crate::domain::id::{ExternalId, RunId, SourceName};
 use crate::domain::roles::RolePolicy;
 use crate::domain::run::{PlanSummary, RunState, Scope};
@@ -23,6 +23,21 @@ impl Engine {
         roles: &RolePolicy,
         actor: &Actor,
     ) -> Result<RunRow, EngineError> {
+        let released = self.apply_held(run, hash, roles, actor).await;
+        match &released {
+            Ok((source, row)) => telling::released(source, row, actor),
+            Err(error) => telling::release_refused(run, actor, error),
+        }
+        released.map(|(_, row)| row)
+    }
+
+    async fn apply_held(
+        &self,
+        run: RunId,
+        hash: &str,
+        roles: &RolePolicy,
+        actor: &Actor,
+    ) -> Result<(SourceName, RunRow), EngineError> {
         let row = self.known_run(run).await?;
         state_of(&row)?.release(run, hash)?;
         let scope = scope_of(&row)?;
@@ -47,7 +62,8 @@ impl Engine {
         let returned = self.store.release_lease(&lease).await;
         applied?;
         returned?;
-        self.known_run(run).await
+        let row = self.known_run(run).await?;
+        Ok((scope.source, row))
     }
 
     /// Ends a held run without applying it.
@@ -57,7 +73,9 @@ impl Engine {
     pub async fn reject(&self, run: RunId, actor: &Actor) -> Result<RunRow, EngineError> {
         let row = self.known_run(run).await?;
         state_of(&row)?.reject(run)?;
+        let scope = scope_of(&row)?;
         self.store.reject_run(&row, actor).await?;
+        telling::rejected(&scope.source, run, actor);
         self.known_run(run).await
     }
 

@@ -10,6 +10,7 @@ mod intake;
 mod reading;
 mod run;
 mod scope;
+mod telling;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub use error::EngineError;
 pub use events::{Observer, Phase, Progress, Silent};
 pub use run::{Quarantine, Report, Request};
 pub use scope::{find_organization, find_user};
+pub use telling::extent;
 
 use crate::domain::brake::Brakes;
 use crate::domain::decide::Policy;

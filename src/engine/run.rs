@@ -7,7 +7,7 @@ use super::draft::{Decided, Draft};
 use super::events::{Observer, Phase, Progress};
 use super::heartbeat::Heartbeat;
 use super::intake::Intake;
-use super::{Engine, EngineError, Setup};
+use super::{Engine, EngineError, Setup, telling};
 use crate::domain::brake::{Circumstances, Hold, brake};
 use crate::domain::decide::{Case as DomainCase, Decision, Facts, Policy, Presence, decide};
 use crate::domain::id::{ExternalId, RunId};
@@ -132,6 +132,7 @@ impl Engine {
     ) -> Result<Report, EngineError> {
         let new = self.new_run(scope, request).await?;
         let id = self.store.start_run(&new, lease).await?;
+        telling::began(id, &new);
         let progress = Progress {
             phase: Phase::Preparing,
             entries: 0,
@@ -165,7 +166,7 @@ impl Engine {
                 let why = error.to_run_error();
                 if let Err(unwritten) = self.store.finish_run(id, "failed", None, &[], Some(&why)).await {
                     // The cause is worth more than its consequence; the next run marks this one as failed.
-                    tracing::warn!(run = %id, error = %unwritten, "the end of the run could not be written down");
+                    telling::unwritten(id, &scope.source, &unwritten.message);
                     return Err(error);
                 }
             }
@@ -174,8 +175,10 @@ impl Engine {
             quarantined,
             refused_roles,
         } = run.found;
+        let row = self.known_run(id).await?;
+        telling::ended(&scope.source, &row, refused_roles);
         Ok(Report {
-            run: self.known_run(id).await?,
+            run: row,
             quarantined,
             refused_roles,
         })
@@ -185,7 +188,7 @@ impl Engine {
 impl Run<'_> {
     pub(super) fn enter(&mut self, phase: Phase) {
         self.progress.phase = phase;
-        tracing::info!(run = %self.id, source = %self.scope.source, phase = phase.as_str(), "the run enters a phase");
+        telling::entered(self.id, &self.scope.source, phase);
         self.observer.progress(self.progress);
     }
 
@@ -257,6 +260,7 @@ impl Run<'_> {
                 Ok(()) => return Ok(Ending::Applied),
                 Err(e) if attempt < DECISIONS_MAX && (e.is_stale() || is_transient(&e)) => {
                     attempt += 1;
+                    telling::decides_again(self.id, &self.scope.source, &e);
                     self.engine.store.forget_plan(self.id).await?;
                 }
                 Err(e) => return Err(e),

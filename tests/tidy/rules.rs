@@ -8,8 +8,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["config", "domain"]),
     ("sources", &["sources", "domain"]),
     ("store", &["store", "domain"]),
-    ("engine", &["engine", "domain", "sources", "store"]),
-    ("cli", &["cli", "config", "domain", "engine", "sources", "store"]),
+    ("engine", &["engine", "domain", "sources", "store", "telemetry"]),
+    (
+        "cli",
+        &["cli", "config", "domain", "engine", "sources", "store", "telemetry"],
+    ),
+    ("telemetry", &["telemetry", "domain"]),
     ("main", &[]),
     ("lib", &[]),
 ];
@@ -26,6 +30,11 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("axum", "src/cli/directory/"),
     ("askama", "src/cli/directory/"),
     ("clap", "src/cli/"),
+    ("tracing", "src/telemetry/"),
+    ("tracing_journald", "src/telemetry/"),
+    ("tracing_subscriber", "src/telemetry/"),
+    ("metrics", "src/telemetry/"),
+    ("metrics_exporter_prometheus", "src/telemetry/"),
     ("indicatif", "src/cli/"),
     ("anyhow", "src/cli/"),
 ];

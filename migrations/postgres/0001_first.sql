@@ -201,3 +201,18 @@ CREATE TABLE source_state (
     as_of text,
     run_id uuid
 );
+
+-- API tokens. What is kept of each is its SHA-256.
+CREATE TABLE tokens (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    hash text NOT NULL UNIQUE,
+    prefix text NOT NULL,
+    scope text NOT NULL CHECK (scope IN ('read', 'sync', 'admin')),
+    created_at timestamptz NOT NULL,
+    created_by text NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    last_used_at timestamptz
+);
+CREATE UNIQUE INDEX tokens_name ON tokens (name) WHERE revoked_at IS NULL;

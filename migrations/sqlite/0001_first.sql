@@ -202,3 +202,18 @@ CREATE TABLE source_state (
     as_of text,
     run_id text
 ) STRICT;
+
+-- API tokens. What is kept of each is its SHA-256.
+CREATE TABLE tokens (
+    id text PRIMARY KEY NOT NULL,
+    name text NOT NULL,
+    hash text NOT NULL UNIQUE,
+    prefix text NOT NULL,
+    scope text NOT NULL CHECK (scope IN ('read', 'sync', 'admin')),
+    created_at text NOT NULL,
+    created_by text NOT NULL,
+    expires_at text,
+    revoked_at text,
+    last_used_at text
+) STRICT;
+CREATE UNIQUE INDEX tokens_name ON tokens (name) WHERE revoked_at IS NULL;

@@ -20,7 +20,6 @@ mod runs;
 mod sync;
 mod terminal;
 mod users;
-mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

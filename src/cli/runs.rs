@@ -6,8 +6,9 @@ use super::context::{Context, actor, roles};
 use super::exit::{Exit, Failure};
 use super::plan_view::View;
 use super::terminal::{DIM, GREEN, RED, Table, YELLOW, number, paint, written};
-use super::{Output, plan_view, wire};
+use super::{Output, plan_view};
 use crate::engine::Engine;
+use crate::http::wire;
 use crate::store::{RunRow, Store, StoredChange};
 
 /// How many changes are read from the store at once.
@@ -126,10 +127,8 @@ async fn row(context: &Context<'_>, engine: &Engine, wanted: &str) -> Result<Run
 
 fn list(context: &Context<'_>, runs: &[RunRow], output: Output) -> Result<(), Failure> {
     if output == Output::Json {
-        let all: Vec<_> = runs.iter().map(wire::run).collect();
-        return context
-            .terminal
-            .print(&format!("{:#}\n", serde_json::Value::Array(all)));
+        let all = wire::json(&runs.iter().map(wire::run).collect::<Vec<_>>());
+        return context.terminal.print(&format!("{all:#}\n"));
     }
     if runs.is_empty() {
         return context.terminal.print("No runs. Start one with `rollcall sync`.\n");
@@ -185,7 +184,7 @@ fn summary(run: &RunRow) -> String {
 
 async fn show(context: &Context<'_>, store: &Store, row: &RunRow, output: Output) -> Result<(), Failure> {
     match output {
-        Output::Json => context.terminal.print(&format!("{:#}\n", wire::run(row))),
+        Output::Json => context.terminal.print(&format!("{:#}\n", wire::json(&wire::run(row)))),
         Output::Text => context
             .terminal
             .print(&plan_view::run(store, row, &[], context.terminal).await?),
@@ -211,7 +210,7 @@ async fn changes(context: &Context<'_>, store: &Store, row: &RunRow, output: Out
         let text = match output {
             Output::Json => page
                 .iter()
-                .map(|c| format!("{}\n", wire::change(c, row.state == "applied")))
+                .map(|c| format!("{}\n", wire::json(&wire::change(c, row.state == "applied"))))
                 .collect(),
             Output::Text => view.groups(&page, last.as_ref()),
         };

@@ -7,8 +7,9 @@ use super::context::{Context, actor, setups};
 use super::exit::{Exit, Failure};
 use super::progress::Display;
 use super::terminal::{YELLOW, paint, plural};
-use super::{Output, plan_view, wire};
+use super::{Output, plan_view};
 use crate::engine::{Engine, EngineError, Report, Request, Setup, find_organization, find_user};
+use crate::http::wire;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -123,7 +124,7 @@ async fn one(
             }
             Ok((
                 exit_of(&report, arguments.detailed_exitcode),
-                Some(wire::report(&report)),
+                Some(wire::json(&wire::report(&report))),
             ))
         }
         Err(error) => {
@@ -141,7 +142,7 @@ async fn one(
                 &message,
                 engine.store().now(),
             );
-            Ok((failure.exit, Some(document)))
+            Ok((failure.exit, Some(wire::json(&document))))
         }
     }
 }

@@ -14,4 +14,5 @@ pub mod roles;
 pub mod rule;
 pub mod run;
 pub mod text;
+pub mod token;
 pub mod user;

@@ -17,10 +17,12 @@ mod plan;
 mod postgres;
 mod quarantine;
 mod row;
+mod run_filter;
 mod runs;
 mod sql;
 mod sqlite;
 mod stale;
+mod tokens;
 mod users;
 mod weigh;
 
@@ -42,8 +44,10 @@ pub use lease::{LEASE_SECONDS, Lease};
 pub use organizations::{KnownOrganization, Organization, OrganizationChange, OrganizationFilter};
 pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange, Tally};
 pub use quarantine::QuarantineRow;
+pub use run_filter::{ChangeFilter, RunFilter};
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
 pub use sql::Engine;
+pub use tokens::{NewToken, TokenRow};
 pub use users::{UserFilter, UserRow};
 
 use row::{Arg, Row};
@@ -192,6 +196,7 @@ impl Store {
             quarantine::ALL,
             runs::ALL,
             stale::ALL,
+            tokens::ALL,
             users::ALL,
             weigh::ALL,
         ]

@@ -293,8 +293,13 @@ pub struct AppliedChange {
     pub actor: String,
 }
 
+/// A change with its run and the organization here, to be filtered.
+pub(super) const CHANGE: &str = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
+    c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM changes c JOIN runs r ON r.id = c.run_id \
+    LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization";
+
 /// Reads one row; `None` for an entry that is only to be remembered.
-fn read(r: &mut Row) -> Result<Option<StoredChange>, StoreError> {
+pub(super) fn read(r: &mut Row) -> Result<Option<StoredChange>, StoreError> {
     let wrong = |what: &str| {
         StoreError::new(
             StoreErrorKind::Internal,

@@ -172,11 +172,11 @@ statements! {
         AND EXISTS (SELECT 1 FROM runs WHERE id = $1::uuid AND state = 'running')";
 }
 
-const RUN: &str = "SELECT id::text, source, organization, external_id, organization_id::text, user_id::text, mode, dry_run, actor, \
+pub(super) const RUN: &str = "SELECT id::text, source, organization, external_id, organization_id::text, user_id::text, mode, dry_run, actor, \
     state, first_run, started_at::text, finished_at::text, listing::text, plan_hash, counts::text, holds::text, error::text, \
     answered_by, answered_at::text FROM runs";
 
-fn read(mut row: Row) -> Result<RunRow, StoreError> {
+pub(super) fn read(mut row: Row) -> Result<RunRow, StoreError> {
     let r = &mut row;
     Ok(RunRow {
         id: r.parsed()?,

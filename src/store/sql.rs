@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::row::Arg;
+
 /// Which engine a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -77,6 +79,49 @@ fn without_casts(sql: &str) -> String {
 /// time order.
 pub(super) fn time_text(time: jiff::Timestamp) -> String {
     format!("{time:.6}")
+}
+
+/// Conditions that are put together as they are asked for, joined by AND, each with one argument.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    sql: String,
+    arguments: Vec<Arg>,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            sql: "1 = 1".into(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+impl Conditions {
+    /// Adds a condition, in which `$n` stands for `argument`. Never what somebody typed: that is an argument.
+    pub(super) fn add(&mut self, condition: &str, argument: impl Into<Arg>) {
+        self.arguments.push(argument.into());
+        let n = format!("${}", self.arguments.len());
+        self.sql.push_str(" AND ");
+        self.sql.push_str(&condition.replace("$n", &n));
+    }
+
+    /// Adds that a column of texts has a value, where one is asked for.
+    pub(super) fn equal(&mut self, column: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.add(&format!("{column} = $n"), value);
+        }
+    }
+
+    /// What follows WHERE.
+    pub(super) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The arguments, in order.
+    pub(super) fn arguments(&self) -> &[Arg] {
+        &self.arguments
+    }
 }
 
 /// Names the statements of a file, and lists them so that a test can prepare each on both engines.

@@ -9,11 +9,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sources", &["sources", "domain"]),
     ("store", &["store", "domain"]),
     ("engine", &["engine", "domain", "sources", "store", "telemetry"]),
+    ("telemetry", &["telemetry", "domain"]),
+    ("scheduler", &["scheduler", "domain", "engine", "store", "telemetry"]),
+    ("http", &["http", "domain", "engine", "scheduler", "store", "telemetry"]),
     (
         "cli",
-        &["cli", "config", "domain", "engine", "sources", "store", "telemetry"],
+        &[
+            "cli",
+            "config",
+            "domain",
+            "engine",
+            "http",
+            "scheduler",
+            "sources",
+            "store",
+            "telemetry",
+        ],
     ),
-    ("telemetry", &["telemetry", "domain"]),
     ("main", &[]),
     ("lib", &[]),
 ];
@@ -21,22 +33,28 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// The kinds of sources: the engine knows the trait, and no kind.
 const KINDS_OF_SOURCES: &[&str] = &["connex", "file", "ldap"];
 
-/// Libraries, and the one place where each is named.
-const LIBRARIES: &[(&str, &str)] = &[
-    ("ldap3", "src/sources/ldap/"),
-    ("lber", "src/sources/ldap/"),
-    ("reqwest", "src/sources/connex/"),
-    ("sqlx", "src/store/"),
-    ("axum", "src/cli/directory/"),
-    ("askama", "src/cli/directory/"),
-    ("clap", "src/cli/"),
-    ("tracing", "src/telemetry/"),
-    ("tracing_journald", "src/telemetry/"),
-    ("tracing_subscriber", "src/telemetry/"),
-    ("metrics", "src/telemetry/"),
-    ("metrics_exporter_prometheus", "src/telemetry/"),
-    ("indicatif", "src/cli/"),
-    ("anyhow", "src/cli/"),
+/// Libraries, and the few places where each is named. The sample directory is a server of its own.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("ldap3", &["src/sources/ldap/"]),
+    ("lber", &["src/sources/ldap/"]),
+    ("reqwest", &["src/sources/connex/"]),
+    ("sqlx", &["src/store/"]),
+    ("axum", &["src/http/", "src/cli/directory/"]),
+    ("hyper", &["src/http/"]),
+    ("hyper_util", &["src/http/"]),
+    ("tower", &["src/http/"]),
+    ("tower_http", &["src/http/"]),
+    ("utoipa", &["src/http/"]),
+    ("utoipa_axum", &["src/http/"]),
+    ("askama", &["src/cli/directory/"]),
+    ("clap", &["src/cli/"]),
+    ("tracing", &["src/telemetry/"]),
+    ("tracing_journald", &["src/telemetry/"]),
+    ("tracing_subscriber", &["src/telemetry/"]),
+    ("metrics", &["src/telemetry/"]),
+    ("metrics_exporter_prometheus", &["src/telemetry/"]),
+    ("indicatif", &["src/cli/"]),
+    ("anyhow", &["src/cli/"]),
 ];
 
 /// What the core may name besides itself. No async, no input or output, no clock, no wire format.
@@ -87,8 +105,9 @@ pub(crate) fn imports(path: &str, code: &Code) -> Vec<String> {
 pub(crate) fn libraries(path: &str, code: &Code) -> Vec<String> {
     LIBRARIES
         .iter()
-        .filter(|(library, place)| !path.starts_with(place) && names_library(code, library))
-        .map(|(library, place)| format!("{library} belongs below {place}"))
+        .filter(|(_, places)| !places.iter().any(|place| path.starts_with(place)))
+        .filter(|(library, _)| names_library(code, library))
+        .map(|(library, places)| format!("{library} belongs below {}", places.join(" and ")))
         .collect()
 }
 

@@ -1,0 +1,16 @@
+//! The JSON documents that scripts rely on: what the API answers, and what commands print with `--output json`.
+//! Shapes alone; nothing here reads the store or judges.
+
+mod change;
+mod run;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+pub use change::{ActionWord, Change, FieldStep, change, value};
+pub use run::{Brake, Listing, NotBegun, Plan, Quarantined, Report, Run, RunFailure, RunState, not_begun, report, run};
+
+/// A document as a value, whose keys are sorted: how commands print it.
+pub fn json(document: &impl Serialize) -> Json {
+    serde_json::to_value(document).expect("texts, numbers and lists make JSON")
+}

@@ -2,11 +2,18 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test check
+# What `make bench` measures; RUNS is how often, where that is not left to the size.
+SIZES ?= 10000 100000 1000000
+SOURCES ?= ldap connex
+ENGINES ?= sqlite postgres
+RUNS ?=
+
+.PHONY: help demo test bench check
 
 help:
 	@echo "make demo    see it work: a sample directory, two syncs, and the plan of each"
 	@echo "make test    every test, against servers of its own (installs on Debian what is missing)"
+	@echo "make bench   how fast it is beside the floor of this machine; SIZES=10000 takes a minute, all of it half an hour"
 	@echo "make check   formatting, lints, documentation, licences and origins of the dependencies"
 
 demo:
@@ -17,6 +24,13 @@ demo:
 
 test:
 	@tests/with-servers $(CARGO) nextest run --locked
+
+bench: export SIZES := $(SIZES)
+bench: export SOURCES := $(SOURCES)
+bench: export ENGINES := $(ENGINES)
+bench: export RUNS := $(RUNS)
+bench:
+	@tests/with-servers --durable $(CARGO) bench --locked --quiet --bench speed
 
 check:
 	$(CARGO) fmt --check

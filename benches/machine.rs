@@ -71,11 +71,11 @@ fn slapd() -> String {
     let text = output
         .map(|o| String::from_utf8_lossy(&o.stderr).into_owned())
         .unwrap_or_default();
-    let words = text
+    // @(#) $OpenLDAP: slapd 2.5.13 …
+    let version = text
         .split_whitespace()
-        .skip_while(|word| *word != "OpenLDAP:")
-        .nth(2)
-        .unwrap_or_default()
-        .to_owned();
-    format!("slapd {words} with mdb")
+        .skip_while(|word| *word != "slapd")
+        .nth(1)
+        .unwrap_or("of unknown version");
+    format!("slapd {version} with mdb")
 }

@@ -106,7 +106,7 @@ fn promises(all: &[Measured]) -> String {
         for (name, measured, most) in promises_of(one) {
             let met = if measured <= most { "yes" } else { "MISSED" };
             let number = |n: f64| {
-                if most < 10.0 {
+                if (0.1..10.0).contains(&most) {
                     format!("{n:.2}")
                 } else {
                     format!("{n:.0}")

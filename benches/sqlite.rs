@@ -190,11 +190,12 @@ impl Database for Sqlite {
     fn written(&mut self, synced: &Synced) -> Outcome<Written> {
         let wal_bytes = self.watch.as_mut().ok_or("there is no database yet")?.end()?;
         let memberships = self.memberships;
-        // To the second: whether a fraction has three digits or nine is nobody's business.
-        let second = synced.started_at.get(..19).unwrap_or_default().to_owned();
+        // To the millisecond, and without the zone: the column may have fewer digits than the program says.
+        let started = synced.started_at.trim_end_matches('Z');
+        let started = started.get(..23).unwrap_or(started).to_owned();
         let run = synced.run.clone();
         let (runtime, held) = self.held()?;
-        let row = runtime.block_on(sqlx::query(WRITES).bind(run).bind(second).fetch_one(held))?;
+        let row = runtime.block_on(sqlx::query(WRITES).bind(run).bind(started).fetch_one(held))?;
         let number = |at: usize| -> Outcome<u64> { Ok(u64::try_from(row.try_get::<i64, _>(at)?)?) };
         let rows = number(1)?.saturating_sub(memberships);
         Ok(Written {

@@ -16,3 +16,4 @@ pub mod run;
 pub mod text;
 pub mod token;
 pub mod user;
+pub mod vitals;

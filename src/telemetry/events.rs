@@ -178,8 +178,8 @@ events! { <'a>
         do "if this goes on, look who asks (the proxy's log has the address) and revoke or renew the token";
         means "The API was asked with a token that is unknown, expired or revoked, or whose scope does not reach.";
 
-    HttpRequest "http.request" DEBUG { method: &'static str, route: Word<'a>, status: u16, duration_ms: u64 }
-        says "{method} {route} was answered with {status} in {duration_ms} ms";
+    HttpRequest "http.request" DEBUG { method: &'static str, route: Word<'a>, status: u16, duration_us: u64 }
+        says "{method} {route} was answered with {status} in {duration_us} µs";
         means "A request was answered. `route` is the template, without ids and without the query.";
     HttpFailed "http.failed" ERROR { method: &'static str, route: Word<'a>, status: u16, code: Word<'a>, error: Sentence<'a> }
         says "{method} {route} failed with {status}: {error}";
@@ -213,6 +213,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("dry_run", "whether the run stops before its first write"),
     ("due", "when the source was due"),
     ("duration_ms", "milliseconds it took"),
+    ("duration_us", "microseconds it took"),
     ("enable", "users enabled, or to be enabled"),
     ("entries", "entries read, or concerned"),
     ("epoch", "the number of the lease; each holder has a higher one"),

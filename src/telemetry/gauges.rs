@@ -85,7 +85,7 @@ pub(super) fn write(out: &mut String, standing: &Standing, connections: i64, now
                 out,
                 name,
                 format_args!("{{source=\"{}\"}}", vitals.source),
-                value(vitals),
+                value(vitals, now),
             );
         }
     }

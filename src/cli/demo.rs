@@ -13,7 +13,7 @@ use super::terminal::{BOLD, CYAN, DIM, Terminal, paint, wrap};
 use crate::config;
 use crate::domain::field::Field;
 use crate::engine::{Engine, Request, Setup};
-use crate::store::{EditedFields, Store};
+use crate::store::{EditedFields, Expected, Store};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -247,7 +247,9 @@ async fn edit_here(store: &Store, setup: &Setup, account: &Account) -> Result<()
         columns: vec![(Field::Title, Some("Director of Everything".into()))],
         ..EditedFields::default()
     };
-    store.edit_user(id, &edit, &actor(), setup.mapping.roles()).await?;
+    store
+        .edit_user(id, &edit, &Expected::Any, &actor(), setup.mapping.roles())
+        .await?;
     Ok(())
 }
 

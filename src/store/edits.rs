@@ -1,7 +1,7 @@
 //! What administrators do to users by hand: create, edit, disable, enable, delete. Each with its audit row, in one
 //! transaction, and never to the last administrator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
@@ -9,7 +9,8 @@ use super::audit::Actor;
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Row, args};
 use super::sql::statements;
-use super::users::{BY_ID, UserRow};
+use super::users::{BY_ID, USER_ROW, UserRow, read_row};
+use super::version::Expected;
 use super::{Store, Tx};
 use crate::domain::field::Field;
 use crate::domain::id::{ExternalId, OrganizationId, SourceName, UserId};
@@ -63,10 +64,28 @@ pub struct NewUser {
 pub struct EditedFields {
     /// By column, each one of email, first_name, last_name, phone, title, kind, license.
     pub columns: Vec<(Field, Option<String>)>,
+    /// Whether its time is billable, where that changes.
+    pub billable: Option<Option<bool>>,
+    /// Keys of `attributes` to set; null removes one.
+    pub attributes: BTreeMap<String, Json>,
     /// Roles to grant here.
     pub add_roles: Vec<String>,
     /// Roles to take away.
     pub remove_roles: Vec<String>,
+}
+
+impl EditedFields {
+    /// Every field that is set.
+    pub fn fields(&self) -> impl Iterator<Item = Field> {
+        let columns = self.columns.iter().map(|(field, _)| field.clone());
+        let attributes = self.attributes.keys().map(|key| Field::Attribute(key.as_str().into()));
+        columns.chain(self.billable.map(|_| Field::Billable)).chain(attributes)
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.fields().next().is_none() && self.add_roles.is_empty() && self.remove_roles.is_empty()
+    }
 }
 
 impl Store {
@@ -103,47 +122,75 @@ impl Store {
         Ok(id)
     }
 
-    /// Changes columns and local roles of a user, with its audit row.
+    /// Changes columns and local roles of a user, with its audit row; answers how it stands afterwards.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::VersionMismatch`] where it is not one of the versions that the edit may meet.
     pub async fn edit_user(
         &self,
         id: UserId,
         edit: &EditedFields,
+        expected: &Expected,
         actor: &Actor,
         roles: &RolePolicy,
-    ) -> Result<(), StoreError> {
-        let before = self.user(id).await?.ok_or_else(|| gone(id))?;
+    ) -> Result<UserRow, StoreError> {
         let mut tx = self.begin().await?;
         let administrators = administrators(&mut tx, roles).await?;
-        if !edit.columns.is_empty() {
-            let mut arguments: Vec<Arg> = vec![id.into(), self.now().into()];
-            let mut sets = vec!["updated_at = $2::timestamptz".to_owned()];
-            for (field, value) in &edit.columns {
-                arguments.push(value.clone().into());
-                sets.push(format!("{field} = ${}", arguments.len()));
-            }
-            let sql = format!("UPDATE users SET {} WHERE id = $1::uuid", sets.join(", "));
-            if tx.execute(&sql, &arguments).await? != 1 {
-                return Err(gone(id));
-            }
+        let before = self.locked_user(&mut tx, id).await?;
+        expected.check(&before.version())?;
+        let (sql, arguments) = self.update(id, edit);
+        if tx.execute(&sql, &arguments).await? != 1 {
+            return Err(gone(id));
         }
         self.grant(&mut tx, id, &edit.add_roles).await?;
         for role in &edit.remove_roles {
             tx.execute(REMOVE_ROLE, args![id, role]).await?;
         }
         keeps_an_administrator(&mut tx, roles, &administrators).await?;
+        let after = self.locked_user(&mut tx, id).await?;
         let fields: serde_json::Map<String, Json> = edit
-            .columns
-            .iter()
-            .map(|(field, after)| {
-                (
-                    field.to_string(),
-                    json!({"before": column(&before, field), "after": after}),
-                )
+            .fields()
+            .map(|field| {
+                let step = json!({"before": column(&before, &field), "after": column(&after, &field)});
+                (field.to_string(), step)
             })
             .collect();
         let details = json!({"fields": fields, "add_roles": edit.add_roles, "remove_roles": edit.remove_roles});
         self.audit_user(&mut tx, actor, "user.edited", id, details).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(after)
+    }
+
+    /// The row as it is, and as it stays until the transaction ends. It is locked by a statement of its own: one that
+    /// waits for a lock would read roles as they were before it waited.
+    async fn locked_user(&self, tx: &mut Tx, id: UserId) -> Result<UserRow, StoreError> {
+        let lock = format!("{BY_ID}{}", self.engine().for_update());
+        tx.row(&lock, args![id]).await?.ok_or_else(|| gone(id))?;
+        let sql = format!("{USER_ROW} WHERE u.id = $1::uuid");
+        tx.row(&sql, args![id]).await?.map_or_else(|| Err(gone(id)), read_row)
+    }
+
+    fn update(&self, id: UserId, edit: &EditedFields) -> (String, Vec<Arg>) {
+        let mut arguments: Vec<Arg> = vec![id.into(), self.now().into()];
+        let mut sets = vec!["updated_at = $2::timestamptz".to_owned()];
+        for (field, value) in &edit.columns {
+            arguments.push(value.clone().into());
+            sets.push(format!("{field} = ${}", arguments.len()));
+        }
+        if let Some(billable) = edit.billable {
+            arguments.push(billable.into());
+            sets.push(format!("billable = ${}", arguments.len()));
+        }
+        if !edit.attributes.is_empty() {
+            arguments.push(json!(edit.attributes).to_string().into());
+            let patch = format!("${}::jsonb", arguments.len());
+            sets.push(format!(
+                "attributes = {}",
+                self.engine().json_merge("attributes", &patch)
+            ));
+        }
+        let sql = format!("UPDATE users SET {} WHERE id = $1::uuid", sets.join(", "));
+        (sql, arguments)
     }
 
     /// Disables a user for an administrator; answers whether anything changed.
@@ -179,19 +226,20 @@ impl Store {
 
     /// Deletes a user. Its address is free again; its link stays, so that the directory does not bring it back.
     pub async fn delete_user(&self, id: UserId, actor: &Actor, roles: &RolePolicy) -> Result<(), StoreError> {
-        let before = self.user(id).await?.ok_or_else(|| gone(id))?;
         let mut tx = self.begin().await?;
         let administrators = administrators(&mut tx, roles).await?;
-        if tx.execute(DELETE, args![id]).await? != 1 {
-            return Err(gone(id));
-        }
-        keeps_an_administrator(&mut tx, roles, &administrators).await?;
+        let before = self.locked_user(&mut tx, id).await?;
         let link = before
             .link
             .as_ref()
             .map(|(s, i)| json!({"source": s.as_str(), "external_id": i.as_str()}));
         let details = json!({"kind": before.kind, "email": before.email, "link": link});
+        // Before the row goes: the audit row says to which organization it belonged.
         self.audit_user(&mut tx, actor, "user.deleted", id, details).await?;
+        if tx.execute(DELETE, args![id]).await? != 1 {
+            return Err(gone(id));
+        }
+        keeps_an_administrator(&mut tx, roles, &administrators).await?;
         tx.commit().await
     }
 
@@ -218,7 +266,7 @@ impl Store {
 
 fn gone(id: UserId) -> StoreError {
     StoreError::new(
-        StoreErrorKind::Constraint,
+        StoreErrorKind::NotFound,
         format!("there is no user {id}; list them with `rollcall users list`"),
     )
 }
@@ -232,6 +280,8 @@ fn column(user: &UserRow, field: &Field) -> Json {
         Field::Title => json!(user.title),
         Field::Kind => json!(user.kind),
         Field::License => json!(user.license),
+        Field::Billable => json!(user.billable),
+        Field::Attribute(key) => user.attributes.get(&**key).cloned().unwrap_or_default(),
         _ => Json::Null,
     }
 }

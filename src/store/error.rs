@@ -11,8 +11,14 @@ pub enum StoreErrorKind {
     Schema,
     /// The configured URL cannot be one.
     Configuration,
-    /// A constraint of a table refuses it (an address that is taken).
+    /// A constraint of a table refuses it.
     Constraint,
+    /// Another user has the address.
+    AddressTaken,
+    /// There is no such row.
+    NotFound,
+    /// The row is not the one that the edit was based on.
+    VersionMismatch,
     /// No room, read-only, an I/O error.
     Storage,
     /// The plan no longer fits the table.
@@ -36,6 +42,9 @@ impl StoreErrorKind {
             Self::Schema => "store_schema",
             Self::Configuration => "store_configuration",
             Self::Constraint => "store_constraint",
+            Self::AddressTaken => "address_taken",
+            Self::NotFound => "not_found",
+            Self::VersionMismatch => "version_mismatch",
             Self::Storage => "store_storage",
             Self::Stale => "plan_stale",
             Self::LeaseHeld => "busy",
@@ -132,8 +141,8 @@ fn classify_database(db: &dyn sqlx::error::DatabaseError) -> (StoreErrorKind, St
         (true, 10, ..) => (K::Storage, format!("reading or writing the database file failed ({said}); check the disk, and whether it is full")),
         (true, 14, ..) => (K::Storage, "the database file cannot be opened; check that its directory exists and may be written".into()),
         (true, 26 | 11, ..) => (K::Schema, "the file is no SQLite database, or is damaged; check database.url, or restore a backup".into()),
-        (true, 19, ..) => (K::Constraint, constraint(said)),
-        (false, _, "23", _) => (K::Constraint, constraint(said)),
+        (true, 19, ..) => constraint(said),
+        (false, _, "23", _) => constraint(said),
         (false, _, _, "40001" | "40P01" | "55P03") => (K::Busy, "another transaction was in the way (a deadlock or a serialization failure); try again".into()),
         (false, _, "28", _) => (K::Unreachable, format!("the database refused the sign-in ({said}); check the user in database.url and database.password_file")),
         (false, _, _, "3D000") => (K::Unreachable, format!("{said}; create it first (createdb), or correct database.url")),
@@ -145,10 +154,12 @@ fn classify_database(db: &dyn sqlx::error::DatabaseError) -> (StoreErrorKind, St
     }
 }
 
-fn constraint(said: &str) -> String {
+fn constraint(said: &str) -> (StoreErrorKind, String) {
     if said.contains("users_email") {
-        "another user has this e-mail address already (addresses are compared without regard to case); nothing was changed".into()
+        let taken = "another user has this e-mail address already (addresses are compared without regard to case); nothing was changed";
+        (StoreErrorKind::AddressTaken, taken.into())
     } else {
-        format!("a constraint of the database refused the change ({said}); nothing was changed")
+        let refused = format!("a constraint of the database refused the change ({said}); nothing was changed");
+        (StoreErrorKind::Constraint, refused)
     }
 }

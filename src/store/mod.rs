@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod case;
 mod comparison;
+mod conditions;
 mod edits;
 mod error;
 mod inspect;
@@ -23,7 +24,9 @@ mod sql;
 mod sqlite;
 mod stale;
 mod tokens;
+mod user_pages;
 mod users;
+mod version;
 mod weigh;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +41,7 @@ pub use apply::{Applied, Released};
 pub use audit::{Actor, AuditRow};
 pub use case::{Case, Staged, StagedEntry};
 pub use comparison::Comparison;
+pub use conditions::Page;
 pub use edits::{EditedFields, NewUser};
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{LEASE_SECONDS, Lease};
@@ -48,7 +52,9 @@ pub use run_filter::{ChangeFilter, RunFilter};
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
 pub use sql::Engine;
 pub use tokens::{NewToken, TokenRow};
+pub use user_pages::{UserKey, UserOrder};
 pub use users::{UserFilter, UserRow};
+pub use version::Expected;
 
 use row::{Arg, Row};
 
@@ -197,6 +203,7 @@ impl Store {
             runs::ALL,
             stale::ALL,
             tokens::ALL,
+            user_pages::ALL,
             users::ALL,
             weigh::ALL,
         ]

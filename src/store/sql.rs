@@ -55,6 +55,22 @@ impl Engine {
         }
     }
 
+    /// What keeps a row as it was read until the transaction ends. On SQLite a transaction that writes is alone anyway.
+    pub(super) fn for_update(self) -> &'static str {
+        match self {
+            Self::Postgres => " FOR UPDATE",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// A name as a key to sort by: in the order of bytes, without regard to case.
+    pub(super) fn name_key(self, column: &str) -> String {
+        match self {
+            Self::Postgres => format!("lower({column}) COLLATE \"C\""),
+            Self::Sqlite => format!("lower({column})"),
+        }
+    }
+
     /// How a temporary table of this connection is made.
     pub(super) fn temporary(self) -> &'static str {
         match self {

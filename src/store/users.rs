@@ -7,13 +7,15 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::Store;
+use super::conditions::Conditions;
 use super::error::StoreError;
-use super::row::{Arg, Row, args};
+use super::row::{Row, args};
 use super::sql::statements;
+use super::user_pages::{CONTAINS, narrowed};
 use crate::domain::field::{Field, Value, Values};
 use crate::domain::id::{ExternalId, OrganizationId, SourceName, UserId};
 use crate::domain::roles::RolePolicy;
-use crate::domain::user::{Holder, Status, User};
+use crate::domain::user::{EMPLOYEE, Holder, Status, User};
 
 /// The columns that [`read_user`] reads, of `users u` and its organization `uo`; `$1` is the source.
 ///
@@ -141,6 +143,8 @@ pub struct UserRow {
     pub disabled_by: Option<String>,
     /// Further attributes.
     pub attributes: Json,
+    /// Whether no sync may touch it: an employee, or somebody of the agency's own organization.
+    pub own: bool,
     /// Names of its roles, each with whether the directory granted it.
     pub roles: Vec<(String, bool)>,
     /// The entry that it is linked to.
@@ -172,24 +176,29 @@ pub struct UserFilter {
     pub limit: u64,
 }
 
-const USER_ROW: &str = "SELECT u.id::text, u.kind, u.email, u.first_name, u.last_name, u.phone, u.title, \
-    o.id::text, o.name, u.license, u.billable, u.status, u.disabled_by, u.attributes::text, \
+/// The columns that [`read_row`] reads.
+pub(super) const USER_ROW: &str = "SELECT u.id::text, u.kind, u.email, u.first_name, u.last_name, u.phone, u.title, \
+    o.id::text, o.name, CASE WHEN o.kind = 'self' THEN 1 ELSE 0 END, u.license, u.billable, u.status, u.disabled_by, u.attributes::text, \
     (SELECT string_agg(g.name || '\t' || m.origin, '\n' ORDER BY g.name) FROM memberships m \
         JOIN groups g ON g.id = m.group_id WHERE m.user_id = u.id AND g.kind = 'role'), \
     r.source, r.external_id, u.created_at::text, u.updated_at::text \
     FROM users u LEFT JOIN organizations o ON o.id = u.organization_id LEFT JOIN records r ON r.user_id = u.id";
 
-fn read_row(mut row: Row) -> Result<UserRow, StoreError> {
+/// Reads [`USER_ROW`].
+pub(super) fn read_row(mut row: Row) -> Result<UserRow, StoreError> {
     let r = &mut row;
+    let (id, kind) = (r.parsed()?, r.text()?);
+    let is_employee = kind.eq_ignore_ascii_case(EMPLOYEE);
     Ok(UserRow {
-        id: r.parsed()?,
-        kind: r.text()?,
+        id,
+        kind,
         email: r.text()?,
         first_name: r.opt_text()?,
         last_name: r.opt_text()?,
         phone: r.opt_text()?,
         title: r.opt_text()?,
         organization: r.opt_parsed()?.zip(r.opt_text()?),
+        own: r.flag()? || is_employee,
         license: r.opt_text()?,
         billable: r.opt_int()?.map(|b| b != 0),
         status: r.text()?,
@@ -216,9 +225,8 @@ fn link(row: &mut Row) -> Result<Option<(SourceName, ExternalId)>, StoreError> {
 }
 
 /// `%`, `_` and `\` of a search text stand for themselves.
-fn like(text: &str) -> String {
+pub(super) fn like(text: &str) -> String {
     let escaped: String = text
-        .to_ascii_lowercase()
         .chars()
         .flat_map(|c| ['\\'].into_iter().filter(move |_| "%_\\".contains(c)).chain([c]))
         .collect();
@@ -228,41 +236,30 @@ fn like(text: &str) -> String {
 impl Store {
     /// Users in the order of their addresses.
     pub async fn users(&self, filter: &UserFilter) -> Result<Vec<UserRow>, StoreError> {
-        let mut sql = format!("{USER_ROW} WHERE 1 = 1");
-        let mut arguments: Vec<Arg> = Vec::new();
-        let mut and = |condition: &str, arg: Arg| {
-            arguments.push(arg);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace("$n", &format!("${}", arguments.len())));
-        };
+        let mut conditions = Conditions::default();
         if let Some(query) = &filter.query {
-            let condition = "(lower(u.email) LIKE $n ESCAPE '\\' OR \
-                lower(coalesce(u.first_name, '') || ' ' || coalesce(u.last_name, '')) LIKE $n ESCAPE '\\')";
-            and(condition, like(query).into());
-        }
-        if let Some(id) = filter.organization {
-            and("u.organization_id = $n::uuid", id.into());
+            conditions.and(CONTAINS, args![like(&query.to_ascii_lowercase()), like(query)]);
         }
         if let Some(kind) = &filter.kind {
-            and("u.kind = $n", kind.into());
-        }
-        if let Some(role) = &filter.role {
-            and(
-                "EXISTS (SELECT 1 FROM memberships m JOIN groups g ON g.id = m.group_id WHERE m.user_id = u.id AND g.kind = 'role' AND g.name = $n)",
-                role.into(),
-            );
+            conditions.and("u.kind = $1", args![kind]);
         }
         if let Some(status) = &filter.status {
-            and("u.status = $n", status.into());
+            conditions.and("u.status = $1", args![status]);
         }
         if let Some(id) = filter.id {
-            and("u.id = $n::uuid", id.into());
+            conditions.and("u.id = $1::uuid", args![id]);
         }
         if let Some(after) = &filter.after {
-            and("lower(u.email) > $n", after.to_ascii_lowercase().into());
+            conditions.and("lower(u.email) > $1", args![after.to_ascii_lowercase()]);
         }
-        sql.push_str(&format!(" ORDER BY lower(u.email) LIMIT {}", filter.limit.min(100_000)));
-        self.rows(&sql, &arguments).await?.into_iter().map(read_row).collect()
+        narrowed(filter, &mut conditions);
+        let sql = format!(
+            "{USER_ROW}{} ORDER BY lower(u.email) LIMIT {}",
+            conditions.sql(),
+            filter.limit.min(100_000)
+        );
+        let rows = self.rows(&sql, conditions.args()).await?;
+        rows.into_iter().map(read_row).collect()
     }
 
     /// One user.

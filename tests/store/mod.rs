@@ -3,7 +3,7 @@
 use rollcall::domain::field::Field;
 use rollcall::domain::id::SourceName;
 use rollcall::domain::roles::RolePolicy;
-use rollcall::store::{Actor, EditedFields, NewUser, StoreErrorKind, UserFilter};
+use rollcall::store::{Actor, EditedFields, Expected, NewUser, StoreErrorKind, UserFilter};
 
 use crate::harness::database::{Database, clock, on_both_engines};
 
@@ -99,7 +99,10 @@ async fn users_live_their_life(db: Database) {
         add_roles: vec!["Reviewer".into()],
         ..EditedFields::default()
     };
-    store.edit_user(id, &edit, &cli(), &roles()).await.expect("edited");
+    store
+        .edit_user(id, &edit, &Expected::Any, &cli(), &roles())
+        .await
+        .expect("edited");
     let user = store.user(id).await.expect("read").expect("there");
     assert_eq!(user.phone.as_deref(), Some("+1 555 0100"));
     assert_eq!(user.roles, [("Reviewer".to_owned(), false)]);
@@ -160,7 +163,7 @@ async fn addresses_are_unique_without_regard_to_case(db: Database) {
         .create_user(&employee("ZO\u{eb}@Agency.EXAMPLE"), &cli())
         .await
         .expect_err("taken");
-    assert_eq!(again.kind, StoreErrorKind::Constraint);
+    assert_eq!(again.kind, StoreErrorKind::AddressTaken);
     assert!(again.message.contains("e-mail"), "{again}");
     // Letters beyond ASCII are never folded: these are two people.
     store
@@ -191,7 +194,7 @@ async fn the_last_administrator_stays(db: Database) {
     };
     assert_eq!(
         store
-            .edit_user(id, &edit, &cli(), &roles())
+            .edit_user(id, &edit, &Expected::Any, &cli(), &roles())
             .await
             .expect_err("refused")
             .kind,

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::domain::field::{Authority, Field};
 use crate::domain::text::{EmailAddress, normalize};
 use crate::domain::user::{EMPLOYEE, SELF};
-use crate::store::{EditedFields, NewUser, Store, UserRow};
+use crate::store::{EditedFields, Expected, NewUser, Store, UserRow};
 
 /// Longest kind and longest role, in bytes.
 const WORD_BYTES_MAX: usize = 63;
@@ -121,7 +121,9 @@ pub(super) async fn edit(context: &Context<'_>, config: &Config, wanted: Edit) -
     let user = one(&store, &wanted.wanted.id).await?;
     held_roles(&user, &edit)?;
     let own = is_own(&store, &user).await?;
-    store.edit_user(user.id, &edit, &actor(), &role_policy(config)).await?;
+    store
+        .edit_user(user.id, &edit, &Expected::Any, &actor(), &role_policy(config))
+        .await?;
     context.terminal.print(&format!("changed user {}\n", user.id))?;
     for warning in warnings(config, &store, &user, &edit, own).await? {
         context.terminal.note(&format!("note: {warning}"));
@@ -153,6 +155,7 @@ fn edited(wanted: &Edit) -> Result<EditedFields, Failure> {
         columns,
         add_roles: roles(&wanted.add_role)?,
         remove_roles: roles(&wanted.remove_role)?,
+        ..EditedFields::default()
     };
     if edit.columns.is_empty() && edit.add_roles.is_empty() && edit.remove_roles.is_empty() {
         return Err(Failure::usage(

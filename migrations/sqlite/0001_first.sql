@@ -16,6 +16,7 @@ CREATE TABLE organizations (
     CHECK (kind <> 'self' OR source IS NULL)
 ) STRICT;
 CREATE UNIQUE INDEX organizations_external_id ON organizations (source, external_id);
+CREATE INDEX organizations_name ON organizations (lower(name), id);
 CREATE UNIQUE INDEX organizations_self ON organizations (kind) WHERE kind = 'self';
 
 CREATE TABLE users (
@@ -39,6 +40,9 @@ CREATE TABLE users (
 -- lower() folds ASCII letters alone, as the program's comparison key does.
 CREATE UNIQUE INDEX users_email ON users (lower(email));
 CREATE INDEX users_organization ON users (organization_id);
+-- Lists in the order of addresses. Few users are disabled, and no directory makes an employee: filling them costs little.
+CREATE INDEX users_disabled ON users (lower(email)) WHERE status = 'disabled';
+CREATE INDEX users_employees ON users (lower(email)) WHERE kind = 'employee';
 
 CREATE TABLE groups (
     id text PRIMARY KEY NOT NULL CHECK (length(id) = 36 AND id NOT GLOB '*[^0-9a-f-]*'),
@@ -112,6 +116,7 @@ CREATE TABLE runs (
     answered_at text
 ) STRICT;
 CREATE INDEX runs_source ON runs (source, id);
+CREATE INDEX runs_applied ON runs (source, organization, id) WHERE state = 'applied';
 CREATE INDEX runs_state ON runs (state) WHERE state IN ('running', 'held');
 
 -- The plan of a run; once it is applied, the history of its users.
@@ -139,6 +144,7 @@ CREATE TABLE changes (
     PRIMARY KEY (run_id, position)
 ) STRICT;
 CREATE INDEX changes_user ON changes (user_id);
+CREATE INDEX changes_drift ON changes (run_id, position) WHERE drift;
 
 -- Organizations that a run found new or changed.
 CREATE TABLE run_organizations (
@@ -179,6 +185,8 @@ CREATE TABLE audit (
     details text NOT NULL
 ) STRICT;
 CREATE INDEX audit_user ON audit (user_id, id);
+CREATE INDEX audit_organization ON audit (organization_id, id) WHERE organization_id IS NOT NULL;
+CREATE INDEX audit_source ON audit (source, id) WHERE source IS NOT NULL;
 
 CREATE TABLE outbox (
     id text PRIMARY KEY NOT NULL,

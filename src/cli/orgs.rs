@@ -10,7 +10,7 @@ use super::terminal::{BOLD, DIM, GREEN, Table, paint, plural};
 use crate::config::Config;
 use crate::domain::id::{OrganizationId, SourceName};
 use crate::domain::user::SELF;
-use crate::store::{Organization, OrganizationFilter, Store};
+use crate::store::{Expected, Organization, OrganizationFilter, Store};
 
 /// Organizations.
 #[derive(Debug, clap::Subcommand)]
@@ -98,8 +98,8 @@ async fn list(context: &Context<'_>, config: &Config, arguments: List) -> Result
         query: arguments.query.filter(|q| !q.is_empty()),
         source: source_name(config, arguments.source.as_deref())?,
         followed,
-        id: None,
         limit: arguments.limit + 1,
+        ..OrganizationFilter::default()
     };
     let store = context.store(config).await?;
     let mut all = store.organizations(&filter).await?;
@@ -209,7 +209,9 @@ async fn follow(context: &Context<'_>, config: &Config, wanted: &str, followed: 
             ),
         ));
     }
-    let changed = store.follow(organization.id, followed, &actor()).await?;
+    let changed = store
+        .follow(organization.id, followed, &Expected::Any, &actor())
+        .await?;
     let text = match (changed, followed) {
         (true, true) => format!("{name} is followed now: scheduled runs cover it from the next one on\n"),
         (true, false) => format!(

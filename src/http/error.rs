@@ -58,10 +58,12 @@ codes! {
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body of the request took too long";
     Conflict = "conflict", CONFLICT, "Something else stands in the way";
     Refused = "refused", CONFLICT, "The state of what is named does not allow it";
+    AddressTaken = "address_taken", CONFLICT, "Another user has the e-mail address";
     PlanStale = "plan_stale", CONFLICT, "The table has changed since the plan was made";
     Busy = "busy", CONFLICT, "Another run holds the source";
     LastAdministrator = "last_administrator", CONFLICT, "The last administrator would be gone";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "What is named has changed since it was read";
+    PreconditionRequired = "precondition_required", PRECONDITION_REQUIRED, "The request must say which version it is based on";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body of the request is too large";
     NotJson = "not_json", UNSUPPORTED_MEDIA_TYPE, "The body of the request is not said to be JSON";
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "The body of the request says something that cannot be";
@@ -156,6 +158,9 @@ impl From<StoreError> for Problem {
         let code = match error.kind {
             K::Unreachable | K::Busy | K::Schema | K::Configuration | K::Storage => Code::StoreUnavailable,
             K::Constraint => Code::Conflict,
+            K::AddressTaken => Code::AddressTaken,
+            K::NotFound => Code::NotFound,
+            K::VersionMismatch => Code::PreconditionFailed,
             K::Stale => Code::PlanStale,
             K::LeaseHeld | K::LeaseLost => Code::Busy,
             K::LastAdministrator => Code::LastAdministrator,

@@ -248,8 +248,9 @@ impl Store {
         let mut tx = self.begin().await?;
         let lifted = tx.execute(FORGET, args![source, id]).await? == 1;
         if lifted {
-            let details = json!({"source": source.as_str(), "external_id": id.as_str()});
-            self.audit(&mut tx, actor, "user.deletion_lifted", details).await?;
+            let details = json!({"external_id": id.as_str()});
+            self.audit_source(&mut tx, actor, "user.deletion_lifted", source, details)
+                .await?;
             tx.commit().await?;
         }
         Ok(lifted)

@@ -6,6 +6,7 @@ mod audit;
 mod case;
 mod comparison;
 mod conditions;
+mod drift;
 mod edits;
 mod error;
 mod inspect;
@@ -38,16 +39,17 @@ use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
 use uuid::{ContextV7, Uuid};
 
 pub use apply::{Applied, Released};
-pub use audit::{Actor, AuditRow};
+pub use audit::{Actor, AuditFilter, AuditRow};
 pub use case::{Case, Staged, StagedEntry};
 pub use comparison::Comparison;
 pub use conditions::Page;
+pub use drift::{Drift, DriftFilter, DriftPlace};
 pub use edits::{EditedFields, NewUser};
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{LEASE_SECONDS, Lease};
 pub use organizations::{KnownOrganization, Organization, OrganizationChange, OrganizationFilter};
 pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange, Tally};
-pub use quarantine::QuarantineRow;
+pub use quarantine::{QuarantineFilter, QuarantineRow};
 pub use run_filter::{ChangeFilter, RunFilter};
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
 pub use sql::Engine;
@@ -194,6 +196,7 @@ impl Store {
             apply::ALL,
             audit::ALL,
             comparison::ALL,
+            drift::ALL,
             edits::ALL,
             inspect::ALL,
             lease::ALL,

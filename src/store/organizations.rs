@@ -7,9 +7,12 @@ use serde_json::{Value as Json, json};
 
 use super::Store;
 use super::audit::Actor;
+use super::conditions::{Conditions, Page};
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Row, args};
 use super::sql::statements;
+use super::users::like;
+use super::version::Expected;
 use crate::domain::id::{ExternalId, OrganizationId, RunId, SourceName};
 
 /// One organization.
@@ -35,15 +38,19 @@ pub struct Organization {
     pub active_users: u64,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// The last run that was applied to all of it.
+    pub last_run: Option<RunId>,
 }
 
 /// Which organizations to read.
 #[derive(Debug, Clone, Default)]
 pub struct OrganizationFilter {
-    /// Part of the name, or the whole external id.
+    /// Part of the name or of the city, or the whole external id.
     pub query: Option<String>,
     /// One source.
     pub source: Option<SourceName>,
+    /// `active` or `closed`.
+    pub status: Option<String>,
     /// Whether it is followed.
     pub followed: Option<bool>,
     /// One.
@@ -104,13 +111,20 @@ pub struct KnownOrganization {
     pub attributes: Json,
 }
 
-const ORGANIZATION: &str = "SELECT o.id::text, o.name, o.kind, o.source, o.external_id, o.followed, o.status, o.attributes::text, \
+/// The columns that [`read`] reads, of `organizations o`.
+const ORGANIZATION_COLUMNS: &str = "o.id::text, o.name, o.kind, o.source, o.external_id, o.followed, o.status, o.attributes::text, \
     (SELECT count(*) FROM users u WHERE u.organization_id = o.id), \
-    (SELECT count(*) FROM users u WHERE u.organization_id = o.id AND u.status = 'active'), o.updated_at::text \
-    FROM organizations o WHERE 1 = 1";
+    (SELECT count(*) FROM users u WHERE u.organization_id = o.id AND u.status = 'active'), o.updated_at::text, \
+    (SELECT r.id::text FROM runs r WHERE r.source = o.source AND r.organization = o.external_id AND r.state = 'applied' \
+        AND r.external_id IS NULL ORDER BY r.id DESC LIMIT 1), \
+    (SELECT r.id::text FROM runs r WHERE r.source = o.source AND r.organization IS NULL AND r.state = 'applied' \
+        AND r.external_id IS NULL ORDER BY r.id DESC LIMIT 1)";
 
 fn read(mut row: Row) -> Result<Organization, StoreError> {
-    let r = &mut row;
+    read_from(&mut row)
+}
+
+fn read_from(r: &mut Row) -> Result<Organization, StoreError> {
     let (id, name, kind) = (r.parsed()?, r.text()?, r.text()?);
     let (source, external_id) = (r.opt_text()?, r.opt_text()?);
     Ok(Organization {
@@ -126,42 +140,97 @@ fn read(mut row: Row) -> Result<Organization, StoreError> {
         users: r.count()?,
         active_users: r.count()?,
         updated_at: r.time()?,
+        last_run: {
+            let (own, whole): (Option<RunId>, Option<RunId>) = (r.opt_parsed()?, r.opt_parsed()?);
+            own.max(whole)
+        },
     })
 }
 
 impl Store {
     /// Organizations in the order of their names.
     pub async fn organizations(&self, filter: &OrganizationFilter) -> Result<Vec<Organization>, StoreError> {
-        let mut sql = ORGANIZATION.to_owned();
-        let mut arguments: Vec<Arg> = Vec::new();
-        let mut and = |condition: &str, arg: Arg| {
-            arguments.push(arg);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace("$n", &format!("${}", arguments.len())));
-        };
-        if let Some(query) = &filter.query {
-            // The two engines have different names for one function.
-            let position = if self.engine() == super::Engine::Sqlite {
-                "instr"
-            } else {
-                "strpos"
+        let conditions = self.conditions(filter);
+        let sql = format!(
+            "SELECT {ORGANIZATION_COLUMNS} FROM organizations o{} ORDER BY lower(o.name), o.id LIMIT {}",
+            conditions.sql(),
+            filter.limit.min(100_000)
+        );
+        let rows = self.rows(&sql, conditions.args()).await?;
+        rows.into_iter().map(read).collect()
+    }
+
+    /// One page of organizations, in the order of the bytes of their names without regard to case; `after` is the
+    /// `next` of the page before.
+    ///
+    /// `None` where `after` cannot come from such a page.
+    pub async fn organization_page(
+        &self,
+        filter: &OrganizationFilter,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Option<Page<Organization>>, StoreError> {
+        let key = self.engine().name_key("o.name");
+        let mut conditions = self.conditions(filter);
+        if let Some(after) = after {
+            let Some((id, name)) = after.split_once(' ') else {
+                return Ok(None);
             };
-            and(
-                &format!("({position}(lower(o.name), lower($n)) > 0 OR o.external_id = $n)"),
-                query.into(),
+            let Ok(id) = uuid::Uuid::try_parse(id) else {
+                return Ok(None);
+            };
+            if name.contains('\0') {
+                return Ok(None);
+            }
+            conditions.and(&format!("({key}, o.id) > ($1, $2::uuid)"), args![name, id.to_string()]);
+        }
+        // Who they are first: only those of the page have their users counted.
+        let some = format!(
+            "SELECT o.id AS id, {key} AS k FROM organizations o{} ORDER BY {key}, o.id LIMIT {}",
+            conditions.sql(),
+            limit + 1
+        );
+        let sql = format!(
+            "SELECT {ORGANIZATION_COLUMNS}, listed.k FROM ({some}) AS listed JOIN organizations o ON o.id = listed.id ORDER BY listed.k, listed.id"
+        );
+        let mut keyed = Vec::new();
+        for mut row in self.rows(&sql, conditions.args()).await? {
+            let organization = read_from(&mut row)?;
+            keyed.push((row.text()?, organization));
+        }
+        let page = Page::cut(keyed, limit, |(name, organization)| {
+            format!("{} {name}", organization.id)
+        });
+        Ok(Some(Page {
+            items: page.items.into_iter().map(|(_, organization)| organization).collect(),
+            next: page.next,
+        }))
+    }
+
+    fn conditions(&self, filter: &OrganizationFilter) -> Conditions {
+        let mut conditions = Conditions::default();
+        if let Some(query) = &filter.query {
+            let city = self.engine().json_text("o.attributes", "city");
+            conditions.and(
+                &format!(
+                    "(lower(o.name) LIKE lower($1) ESCAPE '\\' OR o.external_id = $2 OR lower({city}) LIKE lower($1) ESCAPE '\\')"
+                ),
+                args![like(query), query],
             );
         }
         if let Some(source) = &filter.source {
-            and("o.source = $n", source.into());
+            conditions.and("o.source = $1", args![source]);
+        }
+        if let Some(status) = &filter.status {
+            conditions.and("o.status = $1", args![status]);
         }
         if let Some(followed) = filter.followed {
-            and("o.followed = $n", followed.into());
+            conditions.and("o.followed = $1", args![followed]);
         }
         if let Some(id) = filter.id {
-            and("o.id = $n::uuid", id.into());
+            conditions.and("o.id = $1::uuid", args![id]);
         }
-        let sql = format!("{sql} ORDER BY lower(o.name), o.id LIMIT {}", filter.limit.min(100_000));
-        self.rows(&sql, &arguments).await?.into_iter().map(read).collect()
+        conditions
     }
 
     /// One organization.
@@ -219,8 +288,23 @@ impl Store {
     }
 
     /// Lets scheduled runs cover an organization, or not; answers whether that is new.
-    pub async fn follow(&self, id: OrganizationId, followed: bool, actor: &Actor) -> Result<bool, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::VersionMismatch`] where it is not one of the versions that the edit may meet.
+    pub async fn follow(
+        &self,
+        id: OrganizationId,
+        followed: bool,
+        expected: &Expected,
+        actor: &Actor,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
+        let lock = format!("{BY_ORGANIZATION_ID}{}", self.engine().for_update());
+        let gone = || StoreError::new(StoreErrorKind::NotFound, format!("there is no organization {id}"));
+        tx.row(&lock, args![id]).await?.ok_or_else(gone)?;
+        let sql = format!("SELECT {ORGANIZATION_COLUMNS} FROM organizations o WHERE o.id = $1::uuid");
+        let row = tx.row(&sql, args![id]).await?.ok_or_else(gone)?;
+        expected.check(&read(row)?.version())?;
         let changed = tx.execute(FOLLOW, args![id, followed, self.now()]).await? == 1;
         if changed {
             let action = if followed {
@@ -228,8 +312,7 @@ impl Store {
             } else {
                 "organization.unfollowed"
             };
-            self.audit(&mut tx, actor, action, json!({"organization": id.to_string()}))
-                .await?;
+            self.audit_organization(&mut tx, actor, action, id, json!({})).await?;
             tx.commit().await?;
         }
         Ok(changed)

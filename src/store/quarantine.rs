@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::conditions::Conditions;
 use super::error::StoreError;
-use super::row::{Arg, args};
+use super::row::{Arg, Row, args};
 use super::sql::statements;
 use super::{Store, Tx};
 use crate::domain::id::{ExternalId, RunId, SourceName};
@@ -76,26 +77,72 @@ pub(super) async fn replace(
     Ok(())
 }
 
+/// Which entries in quarantine to read.
+#[derive(Debug, Clone, Default)]
+pub struct QuarantineFilter {
+    /// Of one source.
+    pub source: Option<SourceName>,
+    /// Of one organization, by its id at the directory.
+    pub organization: Option<String>,
+    /// One entry, by its id.
+    pub external_id: Option<String>,
+    /// For one reason.
+    pub code: Option<String>,
+}
+
+fn read(mut r: Row) -> Result<QuarantineRow, StoreError> {
+    let source = r.text()?;
+    Ok(QuarantineRow {
+        source: SourceName::parse(&source)
+            .map_err(|e| StoreError::new(super::StoreErrorKind::Internal, e.to_string()))?,
+        external_id: r.text()?,
+        organization: r.opt_text()?,
+        code: r.text()?,
+        detail: r.text()?,
+        first_seen_at: r.time()?,
+        last_seen_at: r.time()?,
+        times: r.count()?,
+    })
+}
+
 impl Store {
+    /// One page of the entries in quarantine, by source and id; `after` is the source and the id of the last one of the
+    /// page before. There are [`super::plan::QUARANTINE_STORED_MAX`] of a run at the most.
+    pub async fn quarantine_page(
+        &self,
+        filter: &QuarantineFilter,
+        after: Option<(&str, &str)>,
+        limit: u64,
+    ) -> Result<Vec<QuarantineRow>, StoreError> {
+        let mut conditions = Conditions::default();
+        if let Some(source) = &filter.source {
+            conditions.and("source = $1", args![source]);
+        }
+        if let Some(organization) = &filter.organization {
+            conditions.and("organization = $1", args![organization]);
+        }
+        if let Some(id) = &filter.external_id {
+            conditions.and("external_id = $1", args![id]);
+        }
+        if let Some(code) = &filter.code {
+            conditions.and("code = $1", args![code]);
+        }
+        if let Some((source, id)) = after {
+            conditions.and("(source, external_id) > ($1, $2)", args![source, id]);
+        }
+        let sql = format!(
+            "SELECT source, external_id, organization, code, detail, first_seen_at::text, last_seen_at::text, times \
+             FROM quarantine{} ORDER BY source, external_id LIMIT {limit}",
+            conditions.sql()
+        );
+        let rows = self.rows(&sql, conditions.args()).await?;
+        rows.into_iter().map(read).collect()
+    }
+
     /// Every entry in quarantine, of one source or of all.
     pub async fn quarantine(&self, source: Option<&SourceName>, limit: u64) -> Result<Vec<QuarantineRow>, StoreError> {
         let source = Arg::Text(source.map(|s| s.as_str().to_owned()));
         let rows = self.rows(LIST, &[source, limit.into()]).await?;
-        rows.into_iter()
-            .map(|mut r| {
-                let source = r.text()?;
-                Ok(QuarantineRow {
-                    source: SourceName::parse(&source)
-                        .map_err(|e| StoreError::new(super::StoreErrorKind::Internal, e.to_string()))?,
-                    external_id: r.text()?,
-                    organization: r.opt_text()?,
-                    code: r.text()?,
-                    detail: r.text()?,
-                    first_seen_at: r.time()?,
-                    last_seen_at: r.time()?,
-                    times: r.count()?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(read).collect()
     }
 }

@@ -66,8 +66,21 @@ impl Engine {
     /// A name as a key to sort by: in the order of bytes, without regard to case.
     pub(super) fn name_key(self, column: &str) -> String {
         match self {
-            Self::Postgres => format!("lower({column}) COLLATE \"C\""),
+            Self::Postgres => format!("(lower({column}) COLLATE \"C\")"),
             Self::Sqlite => format!("lower({column})"),
+        }
+    }
+
+    /// The text at a key of a JSON object, the key being ours.
+    pub(super) fn json_text(self, object: &str, key: &str) -> String {
+        format!("({object} ->> '{key}')")
+    }
+
+    /// A comparison of a text column in the order of bytes.
+    pub(super) fn in_bytes(self, column: &str, comparison: &str) -> String {
+        match self {
+            Self::Postgres => format!("{column} COLLATE \"C\" {comparison}"),
+            Self::Sqlite => format!("{column} {comparison}"),
         }
     }
 

@@ -217,6 +217,14 @@ pub(super) fn read_row(mut row: Row) -> Result<UserRow, StoreError> {
     })
 }
 
+impl UserRow {
+    /// The roles that the directory granted.
+    pub fn granted_roles(&self) -> impl Iterator<Item = &str> {
+        let of_directory = self.roles.iter().filter(|(_, of_directory)| *of_directory);
+        of_directory.map(|(name, _)| name.as_str())
+    }
+}
+
 fn link(row: &mut Row) -> Result<Option<(SourceName, ExternalId)>, StoreError> {
     let (source, id) = (row.opt_text()?, row.opt_text()?);
     Ok(source

@@ -1,5 +1,7 @@
 //! The conformance suite: every promise of the store, on both engines.
 
+mod lists;
+
 use rollcall::domain::field::Field;
 use rollcall::domain::id::SourceName;
 use rollcall::domain::roles::RolePolicy;

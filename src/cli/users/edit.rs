@@ -6,16 +6,13 @@ use std::collections::BTreeSet;
 use super::super::cells::plain;
 use super::super::context::actor;
 use super::super::orgs;
-use super::show::authority;
-use super::{Context, Exit, Failure, Wanted, is_own, one, role_policy, source_of};
+use super::{Context, Exit, Failure, Wanted, one, role_policy, source_of};
 use crate::config::Config;
-use crate::domain::field::{Authority, Field};
-use crate::domain::text::{EmailAddress, normalize};
-use crate::domain::user::{EMPLOYEE, SELF};
-use crate::store::{EditedFields, Expected, NewUser, Store, UserRow};
-
-/// Longest kind and longest role, in bytes.
-const WORD_BYTES_MAX: usize = 63;
+use crate::domain::decide::Policy;
+use crate::domain::edit;
+use crate::domain::field::Field;
+use crate::domain::user::EMPLOYEE;
+use crate::store::{EditedFields, Expected, NewUser, UserRow};
 
 /// Create a user here, whom no directory owns.
 #[derive(Debug, clap::Args)]
@@ -116,16 +113,15 @@ pub(super) async fn create(context: &Context<'_>, config: &Config, wanted: Creat
 
 /// Edits.
 pub(super) async fn edit(context: &Context<'_>, config: &Config, wanted: Edit) -> Result<Exit, Failure> {
-    let edit = edited(&wanted)?;
+    let edited = edited(&wanted)?;
     let store = context.store(config).await?;
     let user = one(&store, &wanted.wanted.id).await?;
-    held_roles(&user, &edit)?;
-    let own = is_own(&store, &user).await?;
-    store
-        .edit_user(user.id, &edit, &Expected::Any, &actor(), &role_policy(config))
+    held_roles(&user, &edited)?;
+    let after = store
+        .edit_user(user.id, &edited, &Expected::Any, &actor(), &role_policy(config))
         .await?;
     context.terminal.print(&format!("changed user {}\n", user.id))?;
-    for warning in warnings(config, &store, &user, &edit, own).await? {
+    for warning in warnings(config, &user, &after, &edited) {
         context.terminal.note(&format!("note: {warning}"));
     }
     Ok(Exit::Done)
@@ -157,7 +153,7 @@ fn edited(wanted: &Edit) -> Result<EditedFields, Failure> {
         remove_roles: roles(&wanted.remove_role)?,
         ..EditedFields::default()
     };
-    if edit.columns.is_empty() && edit.add_roles.is_empty() && edit.remove_roles.is_empty() {
+    if edit.is_empty() {
         return Err(Failure::usage(
             "nothing to change was named; say for example --title 'Bridge Engineer' (`rollcall users edit --help` lists the fields)",
         ));
@@ -201,130 +197,46 @@ fn held_roles(user: &UserRow, edit: &EditedFields) -> Result<(), Failure> {
 }
 
 /// What the person who edits should know: which of it the next sync takes back.
-async fn warnings(
-    config: &Config,
-    store: &Store,
-    user: &UserRow,
-    edit: &EditedFields,
-    own: bool,
-) -> Result<Vec<String>, Failure> {
+fn warnings(config: &Config, user: &UserRow, after: &UserRow, edited: &EditedFields) -> Vec<String> {
     let mut all = Vec::new();
     let owned = source_of(config, user).filter(|source| source.enabled);
-    let becomes_employee = edit.columns.contains(&(Field::Kind, Some(EMPLOYEE.to_owned())));
-    if becomes_employee && !own {
+    let becomes_employee = edited.columns.contains(&(Field::Kind, Some(EMPLOYEE.to_owned())));
+    if becomes_employee && !user.own {
         all.push("the user is an employee from now on, so no sync touches it any more".to_owned());
-        return Ok(all);
+        return all;
     }
     let (Some(source), Some((_, id))) = (owned, &user.link) else {
-        return Ok(all);
+        return all;
     };
     // Asked again: an edit of the kind may just have made it one that a sync may touch.
-    if is_own(store, &store.user(user.id).await?.unwrap_or_else(|| user.clone())).await? {
-        return Ok(all);
+    if after.own {
+        return all;
     }
-    let of_directory = |field: &Field| authority(config, user, field) == Some(Authority::Directory);
-    let mut back: Vec<String> = edit
-        .columns
-        .iter()
-        .filter(|(field, _)| of_directory(field))
-        .map(|(field, _)| field.to_string())
-        .collect();
-    let granted = |role: &String| {
-        user.roles
-            .iter()
-            .any(|(name, of_directory)| name == role && *of_directory)
+    let mapping = source.mapping(&config.agency);
+    let policy = Policy {
+        source: &source.name,
+        mapping: &mapping,
+        authorities: &config.fields,
+        correlate_by_email: source.common.correlate_by_email,
     };
-    if of_directory(&Field::Roles) {
-        back.extend(
-            edit.remove_roles
-                .iter()
-                .filter(|role| granted(role))
-                .map(|role| format!("role {}", plain(role))),
-        );
-    }
-    if !back.is_empty() {
-        let (what, verb) = match back.as_slice() {
-            [one] => (one.clone(), "is"),
-            several => (several.join(", "), "are"),
-        };
-        all.push(format!(
-            "{what} {verb} decided by the directory of source {}, whose next sync puts the edit back; change it there (entry {})",
-            source.name,
-            plain(id.as_str())
-        ));
-    }
-    Ok(all)
+    let granted: Vec<&str> = user.granted_roles().collect();
+    let back = edit::put_back(&policy, edited.fields(), &edited.remove_roles, &granted);
+    all.extend(edit::put_back_warning(&policy, id, &back).map(|warning| plain(&warning)));
+    all
 }
 
 fn address(text: &str) -> Result<String, Failure> {
-    match EmailAddress::parse(text) {
-        Ok(address) => Ok(address.as_str().to_owned()),
-        Err(why) => Err(Failure::usage(format!("{}; correct --email", here(&why.detail)))),
-    }
+    edit::address(text).map_err(|why| Failure::usage(plain(&format!("{why}; correct --email"))))
 }
 
 fn text(flag: &str, value: &str) -> Result<Option<String>, Failure> {
-    normalize("the value", value).map_err(|why| Failure::usage(format!("{flag}: {}; correct it", here(&why.detail))))
-}
-
-/// The first half of a reason: the second says what to do in the directory, and this was typed here.
-fn here(detail: &str) -> String {
-    let seen = detail.rsplit_once("; ").map_or(detail, |(seen, _)| seen);
-    plain(&seen.replace("the entry has", "there is"))
+    edit::text(value).map_err(|why| Failure::usage(plain(&format!("{flag}: {why}; correct it"))))
 }
 
 fn kind(word: &str) -> Result<String, Failure> {
-    let kind = word.trim().to_ascii_lowercase();
-    let is_plain = kind
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-    if kind.is_empty() || kind.len() > WORD_BYTES_MAX || !is_plain || kind == SELF {
-        return Err(Failure::usage(format!(
-            "`{}` is no kind of user; use a word such as employee, consultant, bidder, contractor or vendor",
-            plain(word)
-        )));
-    }
-    Ok(kind)
+    edit::kind(word).map_err(|why| Failure::usage(plain(&why.0)))
 }
 
 fn roles(words: &[String]) -> Result<Vec<String>, Failure> {
-    let mut all = Vec::new();
-    for word in words {
-        match text("--role", word)? {
-            Some(role) if role.len() <= WORD_BYTES_MAX => {
-                if !all.contains(&role) {
-                    all.push(role);
-                }
-            }
-            _ => {
-                return Err(Failure::usage(format!(
-                    "`{}` is no role; a role has 1 to {WORD_BYTES_MAX} bytes",
-                    plain(word)
-                )));
-            }
-        }
-    }
-    Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_typed_is_normalized_or_refused() {
-        assert_eq!(address(" sam@agency.example ").expect("valid"), "sam@agency.example");
-        let why = address("sam").expect_err("no address").to_string();
-        assert_eq!(why, "`sam` is no e-mail address: there is no `@`; correct --email");
-        let why = address("").expect_err("empty").to_string();
-        assert_eq!(why, "there is no e-mail address; correct --email");
-        assert_eq!(text("--title", "  ").expect("empty"), None);
-        assert!(text("--title", "a\u{202e}b").is_err());
-        assert_eq!(kind(" Vendor ").expect("valid"), "vendor");
-        for bad in ["", "self", "a b", "ü"] {
-            assert!(kind(bad).is_err(), "{bad}");
-        }
-        assert_eq!(roles(&["Admin".into(), "Admin".into()]).expect("valid"), ["Admin"]);
-        assert!(roles(&[" ".into()]).is_err());
-    }
+    edit::roles(words).map_err(|why| Failure::usage(plain(&format!("--role: {why}"))))
 }

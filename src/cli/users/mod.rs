@@ -19,7 +19,6 @@ use super::exit::{Exit, Failure};
 use crate::config::{Config, Source};
 use crate::domain::id::UserId;
 use crate::domain::roles::RolePolicy;
-use crate::domain::user::{EMPLOYEE, SELF};
 use crate::store::{Store, UserRow};
 
 /// The local user table.
@@ -115,17 +114,6 @@ fn nobody(wanted: &str) -> Failure {
             plain(wanted)
         ),
     )
-}
-
-/// Whether no sync may ever touch it.
-async fn is_own(store: &Store, user: &UserRow) -> Result<bool, Failure> {
-    if user.kind == EMPLOYEE {
-        return Ok(true);
-    }
-    Ok(match user.organization {
-        Some((id, _)) => store.organization(id).await?.is_some_and(|o| o.kind == SELF),
-        None => false,
-    })
 }
 
 /// The configured source that a user is linked to.

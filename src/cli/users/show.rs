@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::Output;
 use super::super::cells::{NOTHING, document, of_json, optional, plain, time};
 use super::super::terminal::{BOLD, CYAN, DIM, GREEN, RED, Table, paint, wrap};
-use super::{Context, Exit, Failure, full_name, history, is_own, one, origin, source_of, user_json};
+use super::{Context, Exit, Failure, full_name, history, one, origin, source_of, user_json};
 use crate::config::Config;
 use crate::domain::decide::Policy;
 use crate::domain::field::{Authority, Field};
@@ -19,7 +19,7 @@ const VALUE_COLUMNS_MAX: usize = 70;
 pub(super) async fn run(context: &Context<'_>, config: &Config, wanted: &str, output: Output) -> Result<Exit, Failure> {
     let store = context.store(config).await?;
     let user = one(&store, wanted).await?;
-    let own = is_own(&store, &user).await?;
+    let own = user.own;
     let events = history::read(&store, user.id).await?;
     let why = why_disabled(&store, &user).await?;
     let authority = |field: &Field| if own { None } else { authority(config, &user, field) };

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use super::super::cells::plain;
 use super::super::context::actor;
 use super::super::orgs;
-use super::{Context, Exit, Failure, Wanted, is_own, one, role_policy, source_of};
+use super::{Context, Exit, Failure, Wanted, one, role_policy, source_of};
 use crate::config::Config;
 use crate::domain::id::ExternalId;
 use crate::store::UserRow;
@@ -60,7 +60,7 @@ pub(super) async fn enable(context: &Context<'_>, config: &Config, arguments: Ar
     let store = context.store(config).await?;
     let user = one(&store, &arguments.wanted.id).await?;
     let owned = source_of(config, &user).filter(|source| source.enabled);
-    let own = is_own(&store, &user).await?;
+    let own = user.own;
     let changed = store.enable_user(user.id, &actor(), &role_policy(config)).await?;
     if !changed {
         context

@@ -1,10 +1,12 @@
-//! `rollcall completions` and `rollcall man`: drawn from the command line's own definition, so that they are true.
+//! `rollcall completions`, `rollcall man` and `rollcall openapi`: drawn from the definitions of the command line and of
+//! the API themselves, so that they are true.
 
 use clap_complete::Shell;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::terminal::written;
+use crate::http::wire;
 
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,13 @@ pub(super) fn completions(_: &Context<'_>, command: &mut clap::Command, wanted: 
     let mut script = Vec::new();
     clap_complete::generate(wanted.shell, command, "rollcall", &mut script);
     raw(&script)
+}
+
+/// Prints the OpenAPI document.
+pub(super) fn openapi(context: &Context<'_>) -> Result<Exit, Failure> {
+    let document = wire::json(&crate::http::document());
+    context.terminal.print(&format!("{document:#}\n"))?;
+    Ok(Exit::Done)
 }
 
 /// Prints the manual page, with a section for every command.

@@ -19,6 +19,7 @@ mod quarantine;
 mod runs;
 mod sync;
 mod terminal;
+mod token;
 mod users;
 
 use std::path::PathBuf;
@@ -108,6 +109,12 @@ enum Command {
     Config(configuration::Command),
     /// Bring the database to this version's schema
     Migrate(migrate::Arguments),
+    /// Tokens of the API: make, list, revoke
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Print the OpenAPI document of the API
+    #[command(after_help = "Example:\n  rollcall openapi > openapi.json")]
+    Openapi,
     /// Serve a sample ConneX-style directory
     Directory(directory::arguments::Arguments),
     /// See the whole of it at work on one machine, with nothing installed
@@ -179,6 +186,8 @@ async fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Check(arguments) => check::run(&context, arguments).await,
         Command::Config(command) => configuration::run(&context, command),
         Command::Migrate(arguments) => migrate::run(&context, arguments).await,
+        Command::Token(command) => token::run(&context, command).await,
+        Command::Openapi => completion::openapi(&context),
         Command::Directory(arguments) => demo::directory(&context, arguments).await,
         Command::Demo(arguments) => demo::run(&context, arguments).await,
         Command::Completions(arguments) => completion::completions(&context, &mut Cli::command(), arguments),

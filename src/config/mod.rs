@@ -3,6 +3,7 @@
 
 mod environment;
 mod error;
+mod http;
 mod layers;
 mod ldap;
 mod mapping;
@@ -20,16 +21,22 @@ use std::sync::Arc;
 use ::config::{Map, Value, ValueKind};
 
 pub use error::{ConfigError, Place, Problem};
+pub use http::Http;
 pub use ldap::{Ldap, LdapBind, LdapOrganization};
 pub use schema::schema;
 pub use secrets::{Lookup, Secret};
-pub use sections::{Agency, Brake, Brakes, Database, Http, OnLimit};
+pub use sections::{Agency, Brake, Brakes, Database, OnLimit};
 pub use source::{Common, Source, SourceKind, Tls};
 pub use source_kinds::{Auth, Connex, FileCompleteness, FileFormat, FileSource};
 
 use crate::domain::field::Authorities;
 use layers::{Layer, Merged, Origin};
 use read::{Context, Table};
+
+/// Reads a time as the configuration writes it: digits and one of the units `ms`, `s`, `m`, `h`, `d`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    read::parse_duration(text)
+}
 
 /// The built-in default, with every key; what `config default` prints.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -179,7 +186,7 @@ fn read_all(merged: &Merged, problems: Vec<Problem>, lookup: Lookup) -> Result<C
     let mut root = Table::new(&context, String::new(), &merged.tree);
     let database = sections::database(&mut root);
     let agency = sections::agency(&mut root);
-    let http = sections::http(&mut root);
+    let http = http::http(&mut root);
     let fields = sections::fields(&mut root);
     let brakes = sections::brakes(&mut root);
     if let Some(mut defaults) = root.table("source_defaults") {

@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::http::Http;
 use super::ldap::Ldap;
 use super::mapping::{MAPPED_FIELDS, RuleSchema};
-use super::sections::{AUTHORITY_FIELDS, Agency, Brakes, Database, Http};
+use super::sections::{AUTHORITY_FIELDS, Agency, Brakes, Database};
 use super::source::{Common, KINDS};
 use super::source_kinds::{Connex, FileSource};
 

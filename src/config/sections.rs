@@ -1,7 +1,5 @@
-//! The sections that are there once: database, agency, http, fields, brakes. Types and how each is read; their
+//! The sections that are there once: database, agency, fields, brakes. Types and how each is read; their
 //! defaults stand in `config/default.toml` and nowhere else.
-
-use std::net::SocketAddr;
 
 use ::config::ValueKind;
 use schemars::JsonSchema;
@@ -34,18 +32,6 @@ pub struct Agency {
     pub administrator_roles: Vec<String>,
     /// The role of a user whom nobody gave another one.
     pub default_role: String,
-}
-
-/// The API and the console.
-#[derive(Debug, Clone, PartialEq, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Http {
-    /// The address and port to listen on.
-    #[schemars(with = "String")]
-    pub listen: SocketAddr,
-    /// The address under which people reach it, used in links.
-    #[schemars(with = "String")]
-    pub public_url: Url,
 }
 
 /// What a limit that was met does.
@@ -194,35 +180,6 @@ pub(super) fn agency(root: &mut Table<'_>) -> Option<Agency> {
         name: name?,
         administrator_roles: administrator_roles?,
         default_role: default_role?,
-    })
-}
-
-pub(super) fn http(root: &mut Table<'_>) -> Option<Http> {
-    let mut table = root.table("http")?;
-    let listen = table.need("listen", "an address with a port", |cell| {
-        let expected = "an address with a port, such as \"127.0.0.1:8480\"";
-        read::text(cell)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| expected.to_owned())
-    });
-    let public_url = table.need(
-        "public_url",
-        "an address such as \"https://rollcall.example\"",
-        |cell| {
-            let url = read::text(cell).ok().and_then(|text| Url::parse(&text).ok());
-            url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
-                .filter(|url| url.username().is_empty() && url.password().is_none())
-                .filter(|url| url.query().is_none() && url.fragment().is_none())
-                .ok_or_else(|| {
-                    "an address such as \"https://rollcall.example\", without user, query or fragment".to_owned()
-                })
-        },
-    );
-    table.finish();
-    Some(Http {
-        listen: listen?,
-        public_url: public_url?,
     })
 }
 

@@ -3,11 +3,13 @@
 
 mod api;
 mod auth;
+mod connection;
 mod error;
 mod extract;
 mod headers;
 mod openapi;
 mod page;
+mod server;
 pub mod wire;
 
 use std::collections::HashMap;
@@ -18,10 +20,12 @@ use axum::Router;
 use jiff::Timestamp;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use uuid::Uuid;
 
 pub use auth::Caller;
 pub use error::{Code, Problem};
 pub use openapi::document;
+pub use server::{Limits, bind, serve};
 
 use crate::domain::roles::RolePolicy;
 use crate::engine::Engine;
@@ -60,7 +64,7 @@ struct Shared {
     roles: RolePolicy,
     settings: Settings,
     /// When the use of each token was last written down, by its id.
-    uses: Mutex<HashMap<String, Timestamp>>,
+    uses: Mutex<HashMap<Uuid, Timestamp>>,
 }
 
 impl App {
@@ -110,7 +114,7 @@ impl App {
         if uses.get(&token.id).is_some_and(|at| fresh(*at)) {
             return;
         }
-        uses.insert(token.id.clone(), now);
+        uses.insert(token.id, now);
         drop(uses);
         let store = self.store().clone();
         tokio::spawn(async move {

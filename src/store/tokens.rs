@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::Store;
 use super::audit::Actor;
@@ -17,7 +18,7 @@ const USE_SECONDS: i64 = 60;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {
     /// Its id.
-    pub id: String,
+    pub id: Uuid,
     /// Its name, which no other token has until this one is revoked.
     pub name: String,
     /// Its first characters.
@@ -58,12 +59,13 @@ statements! {
         last_used_at::text FROM tokens WHERE hash = $1";
     TOUCH = "UPDATE tokens SET last_used_at = $2::timestamptz WHERE id = $1::uuid \
         AND (last_used_at IS NULL OR last_used_at < $3::timestamptz)";
-    REVOKE = "UPDATE tokens SET revoked_at = $2::timestamptz WHERE name = $1 AND revoked_at IS NULL";
+    REVOKE = "UPDATE tokens SET revoked_at = $2::timestamptz WHERE name = $1 AND revoked_at IS NULL \
+        RETURNING id::text";
 }
 
 fn read(mut row: Row) -> Result<TokenRow, StoreError> {
     let r = &mut row;
-    let (id, name, prefix, scope) = (r.text()?, r.text()?, r.text()?, r.text()?);
+    let (id, name, prefix, scope) = (r.parsed()?, r.text()?, r.text()?, r.text()?);
     Ok(TokenRow {
         id,
         name,
@@ -83,14 +85,15 @@ fn read(mut row: Row) -> Result<TokenRow, StoreError> {
 }
 
 impl Store {
-    /// Keeps a new token.
+    /// Keeps a new token, and answers its id.
     ///
     /// # Errors
     /// [`StoreErrorKind::Constraint`] where a token of that name has not been revoked.
-    pub async fn create_token(&self, new: &NewToken<'_>, actor: &Actor) -> Result<(), StoreError> {
+    pub async fn create_token(&self, new: &NewToken<'_>, actor: &Actor) -> Result<Uuid, StoreError> {
+        let id = self.new_id();
         let mut tx = self.begin().await?;
         let row = args![
-            self.new_id().to_string(),
+            id.to_string(),
             new.name.as_str(),
             new.secret.hash(),
             new.secret.prefix(),
@@ -115,7 +118,8 @@ impl Store {
             "expires_at": new.expires_at.map(|t| t.to_string()),
         });
         self.audit(&mut tx, actor, "token.created", details).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(id)
     }
 
     /// Every token, also those that have ended, the oldest first.
@@ -141,18 +145,21 @@ impl Store {
         if token.last_used_at.is_some_and(|used| used >= before) {
             return Ok(());
         }
-        self.execute(TOUCH, args![&token.id, now, before]).await.map(drop)
+        self.execute(TOUCH, args![token.id.to_string(), now, before])
+            .await
+            .map(drop)
     }
 
-    /// Revokes the token of a name; answers whether there was one.
-    pub async fn revoke_token(&self, name: &TokenName, actor: &Actor) -> Result<bool, StoreError> {
+    /// Revokes the token of a name; answers its id, where there was one.
+    pub async fn revoke_token(&self, name: &TokenName, actor: &Actor) -> Result<Option<Uuid>, StoreError> {
         let mut tx = self.begin().await?;
-        let revoked = tx.execute(REVOKE, args![name.as_str(), self.now()]).await? == 1;
-        if revoked {
-            self.audit(&mut tx, actor, "token.revoked", json!({"token": name.as_str()}))
-                .await?;
-            tx.commit().await?;
-        }
-        Ok(revoked)
+        let Some(mut row) = tx.row(REVOKE, args![name.as_str(), self.now()]).await? else {
+            return Ok(None);
+        };
+        let id = row.parsed()?;
+        self.audit(&mut tx, actor, "token.revoked", json!({"token": name.as_str()}))
+            .await?;
+        tx.commit().await?;
+        Ok(Some(id))
     }
 }

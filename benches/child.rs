@@ -40,8 +40,14 @@ pub(crate) enum Output {
     Discarded,
 }
 
-/// Runs `program` to its end, with nothing of this environment but the path.
-pub(crate) fn run<A: AsRef<OsStr>>(work: &Path, program: &OsStr, arguments: &[A], output: &Output) -> Outcome<Ended> {
+/// Runs `program` to its end, with `environment` and the path and nothing else of this environment.
+pub(crate) fn run<A: AsRef<OsStr>>(
+    work: &Path,
+    program: &OsStr,
+    arguments: &[A],
+    environment: &[(&str, &str)],
+    output: &Output,
+) -> Outcome<Ended> {
     let (costs, out, err) = (work.join("cost"), work.join("stdout"), work.join("stderr"));
     let stdout = match output {
         Output::Kept => Stdio::from(File::create(&out)?),
@@ -54,6 +60,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(work: &Path, program: &OsStr, arguments: &[A]
         .arg(program)
         .args(arguments)
         .env_clear()
+        .envs(environment.iter().copied())
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .stdin(Stdio::null())
         .stdout(stdout)

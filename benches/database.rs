@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Outcome;
+use crate::lock::Bystander;
 use crate::program::Synced;
 
 /// What a run wrote, and what that cost the server.
@@ -39,6 +40,11 @@ pub(crate) trait Database {
 
     /// The floor: all columns of all users out.
     fn rows_out(&mut self) -> Outcome<Duration>;
+
+    /// Somebody else who would like to write, where the engine has one lock for all writers.
+    fn bystander(&self) -> Outcome<Option<Bystander>> {
+        Ok(None)
+    }
 }
 
 /// Makes the program's tables in `database`.

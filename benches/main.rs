@@ -6,10 +6,12 @@
 
 mod child;
 mod database;
+mod lock;
 mod machine;
 mod measure;
 mod pages;
 mod people;
+mod phases;
 mod postgres;
 mod program;
 mod report;

@@ -11,6 +11,7 @@ use crate::child::{self, Cost, Output};
 use crate::database::{Database, Written};
 use crate::pages::{Pages, READ};
 use crate::people::{self, State};
+use crate::phases::Phases;
 use crate::program::{Expected, Program};
 use crate::slapd::Slapd;
 
@@ -59,7 +60,7 @@ impl Directory {
             Self::Connex(pages, _) => {
                 let this = std::env::current_exe()?;
                 let arguments = [READ.to_owned(), pages.address.to_string()];
-                let ended = child::run(work, this.as_os_str(), &arguments, &Output::Kept)?;
+                let ended = child::run(work, this.as_os_str(), &arguments, &[], &Output::Kept)?;
                 if ended.code == 0 {
                     Ok(ended.cost)
                 } else {
@@ -71,11 +72,12 @@ impl Directory {
 }
 
 /// One run of the program.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) cost: Cost,
     pub(crate) written: Written,
     pub(crate) directory_cpu: Duration,
+    pub(crate) phases: Phases,
 }
 
 /// All that was measured of one source on one engine.
@@ -89,6 +91,16 @@ pub(crate) struct Measured {
     pub(crate) export: Vec<Cost>,
     pub(crate) rows_in: Vec<Duration>,
     pub(crate) rows_out: Vec<Duration>,
+    pub(crate) locked: Option<Locked>,
+}
+
+/// What a first load kept others from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Locked {
+    /// The longest time for which nobody else could write.
+    pub(crate) longest: Duration,
+    /// How long the same run was applying.
+    pub(crate) applying: Duration,
 }
 
 /// Measures `repeats` times each.
@@ -109,6 +121,7 @@ pub(crate) fn measure(
         export: Vec::new(),
         rows_in: Vec::new(),
         rows_out: Vec::new(),
+        locked: None,
     };
     let mut program = None;
     for _ in 0..repeats {
@@ -142,7 +155,21 @@ pub(crate) fn measure(
     if state != State::Original {
         directory.become_state(State::Original)?;
     }
+    all.locked = locked(work, directory, database, people)?;
     Ok(all)
+}
+
+/// One more first load, with somebody beside it who would like to write.
+fn locked(work: &Path, directory: &Directory, database: &mut dyn Database, people: usize) -> Outcome<Option<Locked>> {
+    let url = database.fresh()?;
+    let program = Program::new(work, &url, &directory.configuration())?;
+    let Some(bystander) = database.bystander()? else {
+        return Ok(None);
+    };
+    let synced = program.sync(Expected::Created(people));
+    let longest = bystander.end()?;
+    let applying = synced?.phases.into_iter().find(|(phase, _)| phase == "applying");
+    Ok(applying.map(|(_, applying)| Locked { longest, applying }))
 }
 
 fn run(program: &Program, directory: &Directory, database: &mut dyn Database, expected: Expected) -> Outcome<Run> {
@@ -154,5 +181,6 @@ fn run(program: &Program, directory: &Directory, database: &mut dyn Database, ex
         cost: synced.cost,
         written: database.written(&synced)?,
         directory_cpu,
+        phases: synced.phases,
     })
 }

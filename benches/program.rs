@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::Outcome;
 use crate::child::{self, Cost, Ended, Output};
+use crate::phases::{self, Phases};
 
 /// The binary that was built with the benchmark.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rollcall");
@@ -22,6 +23,7 @@ pub(crate) struct Synced {
     pub(crate) cost: Cost,
     pub(crate) run: String,
     pub(crate) started_at: String,
+    pub(crate) phases: Phases,
 }
 
 /// What a run has to have done, so that the time that it took means something.
@@ -51,7 +53,7 @@ impl Program {
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome<Ended> {
         let mut all = vec!["--config".as_ref(), self.config.path().as_os_str()];
         all.extend(arguments.iter().map(std::ffi::OsStr::new));
-        child::run(&self.work, BINARY.as_ref(), &all, &Output::Kept)
+        child::run(&self.work, BINARY.as_ref(), &all, &phases::ENVIRONMENT, &Output::Kept)
     }
 
     /// Makes the tables.
@@ -66,7 +68,7 @@ impl Program {
 
     /// One run, which must do what is expected.
     pub(crate) fn sync(&self, expected: Expected) -> Outcome<Synced> {
-        let ended = self.run(&["sync", "bench", "--output", "json"])?;
+        let ended = self.run(&["--log-format", "json", "sync", "bench", "--output", "json"])?;
         let report: Json =
             serde_json::from_str(&ended.stdout).map_err(|e| format!("rollcall sync: {e}: {}", ended.stderr))?;
         if ended.code != 0 || report["state"] != "applied" || !expected.is_met(&report["plan"]) {
@@ -77,6 +79,7 @@ impl Program {
             cost: ended.cost,
             run: text("run"),
             started_at: text("started_at"),
+            phases: phases::read(&ended.stderr),
         })
     }
 }

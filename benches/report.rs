@@ -12,6 +12,8 @@ const LDAP_FIRST: f64 = 1.8;
 const CONNEX_UNCHANGED: f64 = 1.6;
 const CONNEX_FIRST: f64 = 2.5;
 const CHANGED: f64 = 1.5;
+/// Of the time that a run applies.
+const LOCKED: f64 = 1.0;
 
 /// Up to how many people the smaller limit of memory holds, and both limits in MiB.
 const SMALL: usize = 100_000;
@@ -22,6 +24,8 @@ const PEAK_MIB_LARGE: f64 = 160.0;
 pub(crate) fn tables(people: usize, all: &[Measured]) -> String {
     let mut text = format!("\n## {} people\n\n", thousands(people as u64));
     text.push_str(&runs(all));
+    text.push('\n');
+    text.push_str(&phases(all));
     text.push('\n');
     text.push_str(&floors(all));
     text.push('\n');
@@ -44,11 +48,7 @@ fn runs(all: &[Measured]) -> String {
         "WAL kB",
     ])];
     for one in all {
-        for (name, runs) in [
-            ("first load", &one.first),
-            ("unchanged", &one.unchanged),
-            ("1 % changed", &one.changed),
-        ] {
+        for (name, runs) in kinds(one) {
             rows.extend(run_row(one, name, runs));
         }
     }
@@ -71,6 +71,41 @@ fn run_row(one: &Measured, name: &str, runs: &[Run]) -> Option<Vec<String>> {
         thousands(middle.written.rows),
         thousands(middle.written.wal_bytes.div_ceil(1000)),
     ])
+}
+
+/// The phases of the program, as it names them; what is not among them is starting and ending.
+const PHASES: [&str; 5] = ["preparing", "reading", "deciding", "weighing", "applying"];
+
+fn phases(all: &[Measured]) -> String {
+    let mut head = words(&["source", "engine", "seconds of"]);
+    head.extend(words(&PHASES));
+    head.push("the rest".to_owned());
+    let mut rows = vec![head];
+    for one in all {
+        for (name, runs) in kinds(one) {
+            let Some(run) = median_run(runs) else { continue };
+            let of = |name: &str| {
+                run.phases
+                    .iter()
+                    .find(|(phase, _)| phase == name)
+                    .map_or(Duration::ZERO, |(_, t)| *t)
+            };
+            let mut row = vec![one.source.to_owned(), one.engine.to_owned(), name.to_owned()];
+            row.extend(PHASES.map(|name| seconds(of(name))));
+            let known: Duration = PHASES.into_iter().map(of).sum();
+            row.push(seconds(run.cost.wall.saturating_sub(known)));
+            rows.push(row);
+        }
+    }
+    table(&rows, 3)
+}
+
+fn kinds(one: &Measured) -> [(&'static str, &[Run]); 3] {
+    [
+        ("first load", &one.first),
+        ("unchanged", &one.unchanged),
+        ("1 % changed", &one.changed),
+    ]
 }
 
 fn floors(all: &[Measured]) -> String {
@@ -167,6 +202,14 @@ fn promises_of(one: &Measured) -> Vec<(&'static str, f64, f64)> {
     };
     promises.push(("1 % changed / unchanged", changed / unchanged, CHANGED));
     promises.push(("peak memory, MiB", peak, most));
+    if let Some(locked) = one.locked {
+        let (longest, applying) = (locked.longest.as_secs_f64(), locked.applying.as_secs_f64());
+        promises.push((
+            "write lock at a stretch / apply, first load",
+            longest / applying,
+            LOCKED,
+        ));
+    }
     promises.push(("rows of users written when unchanged", written as f64, 0.0));
     promises
 }

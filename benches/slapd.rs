@@ -144,7 +144,7 @@ city = "l"
         ]);
         arguments.extend(["-b", BASE, "-E", &paging, FILTER].map(OsStr::new));
         arguments.extend(ATTRIBUTES.map(OsStr::new));
-        let ended = child::run(work, "ldapsearch".as_ref(), &arguments, &Output::Discarded)?;
+        let ended = child::run(work, "ldapsearch".as_ref(), &arguments, &[], &Output::Discarded)?;
         if ended.code == 0 {
             Ok(ended.cost)
         } else {

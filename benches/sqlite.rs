@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::Outcome;
 use crate::database::{Database, Written, migrate};
+use crate::lock::Bystander;
 use crate::program::Synced;
 use crate::wal::Watch;
 
@@ -245,6 +246,10 @@ impl Database for Sqlite {
                 Ok(started.elapsed())
             }
         })
+    }
+
+    fn bystander(&self) -> Outcome<Option<Bystander>> {
+        Ok(Some(Bystander::start(&self.runtime, &self.file()?)))
     }
 }
 

@@ -5,6 +5,8 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod lifecycle;
+pub mod scheduler;
 pub mod sources;
 pub mod store;
 pub mod telemetry;

@@ -101,9 +101,11 @@ CREATE TABLE runs (
     mode text NOT NULL,
     dry_run boolean NOT NULL,
     actor text NOT NULL,
-    state text NOT NULL CHECK (state IN ('running', 'planned', 'held', 'applied', 'rejected', 'incomplete', 'failed')),
+    state text NOT NULL CHECK (state IN ('queued', 'running', 'planned', 'held', 'applied', 'rejected', 'incomplete', 'failed')),
     first_run boolean NOT NULL DEFAULT false,
     epoch bigint NOT NULL,
+    queued_at timestamptz,
+    -- While it waits: since when.
     started_at timestamptz NOT NULL,
     finished_at timestamptz,
     listing jsonb,
@@ -116,7 +118,10 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_source ON runs (source, id);
 CREATE INDEX runs_applied ON runs (source, organization, id) WHERE state = 'applied';
-CREATE INDEX runs_state ON runs (state) WHERE state IN ('running', 'held');
+CREATE INDEX runs_state ON runs (state) WHERE state IN ('queued', 'running', 'held');
+-- Asked again while it is waiting, it is the same run.
+CREATE UNIQUE INDEX runs_queued ON runs (source, coalesce(organization, ''), coalesce(external_id, ''), dry_run)
+    WHERE state = 'queued';
 
 -- The plan of a run; once it is applied, the history of its users.
 CREATE TABLE changes (
@@ -207,7 +212,13 @@ CREATE TABLE source_state (
     source text COLLATE "C" PRIMARY KEY,
     complete_at timestamptz,
     as_of text,
-    run_id uuid
+    run_id uuid,
+    -- The schedule and zone that `due_at` was worked out from.
+    schedule text,
+    due_at timestamptz,
+    paused_at timestamptz,
+    paused_by text,
+    paused_reason text
 );
 
 -- API tokens. What is kept of each is its SHA-256.

@@ -102,9 +102,11 @@ CREATE TABLE runs (
     mode text NOT NULL,
     dry_run integer NOT NULL CHECK (dry_run IN (0, 1)),
     actor text NOT NULL,
-    state text NOT NULL CHECK (state IN ('running', 'planned', 'held', 'applied', 'rejected', 'incomplete', 'failed')),
+    state text NOT NULL CHECK (state IN ('queued', 'running', 'planned', 'held', 'applied', 'rejected', 'incomplete', 'failed')),
     first_run integer NOT NULL DEFAULT 0 CHECK (first_run IN (0, 1)),
     epoch integer NOT NULL,
+    queued_at text,
+    -- While it waits: since when.
     started_at text NOT NULL,
     finished_at text,
     listing text,
@@ -117,7 +119,10 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_source ON runs (source, id);
 CREATE INDEX runs_applied ON runs (source, organization, id) WHERE state = 'applied';
-CREATE INDEX runs_state ON runs (state) WHERE state IN ('running', 'held');
+CREATE INDEX runs_state ON runs (state) WHERE state IN ('queued', 'running', 'held');
+-- Asked again while it is waiting, it is the same run.
+CREATE UNIQUE INDEX runs_queued ON runs (source, coalesce(organization, ''), coalesce(external_id, ''), dry_run)
+    WHERE state = 'queued';
 
 -- The plan of a run; once it is applied, the history of its users.
 CREATE TABLE changes (
@@ -208,7 +213,13 @@ CREATE TABLE source_state (
     source text PRIMARY KEY NOT NULL,
     complete_at text,
     as_of text,
-    run_id text
+    run_id text,
+    -- The schedule and zone that `due_at` was worked out from.
+    schedule text,
+    due_at text,
+    paused_at text,
+    paused_by text,
+    paused_reason text
 ) STRICT;
 
 -- API tokens. What is kept of each is its SHA-256.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{self, Config, FileCompleteness, FileFormat, LdapBind, LdapOrganization, SourceKind};
 use crate::engine::Setup;
+use crate::scheduler::{Managed, Registry, Schedule};
 use crate::sources::{Source, connex, file, ldap};
 
 use super::exit::{Exit, Failure};
@@ -19,6 +20,35 @@ pub(super) fn setup(config: &Config, source: &config::Source) -> Result<Setup, F
         brakes: config.brakes.limits(),
         correlate_by_email: source.common.correlate_by_email,
         default_kind: source.common.default_kind.clone(),
+    })
+}
+
+/// Every enabled source with its schedule, and who administers.
+pub(super) fn registry(config: &Config) -> Result<Registry, Failure> {
+    let managed = |source: &config::Source| {
+        let common = &source.common;
+        let schedule = match common.schedule.as_str() {
+            config::NEVER => None,
+            cron => Some(
+                Schedule::new(cron, &common.timezone, common.jitter)
+                    .map_err(|why| Failure::new(Exit::Configuration, format!("source {}: {why}", source.name)))?,
+            ),
+        };
+        Ok(Managed {
+            setup: setup(config, source)?,
+            kind: source.kind.as_str().to_owned(),
+            schedule,
+            run_timeout: common.run_timeout,
+        })
+    };
+    Ok(Registry {
+        sources: config
+            .sources
+            .iter()
+            .filter(|s| s.enabled)
+            .map(managed)
+            .collect::<Result<_, Failure>>()?,
+        roles: super::context::roles(config),
     })
 }
 

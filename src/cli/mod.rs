@@ -17,6 +17,8 @@ mod plan_view;
 mod progress;
 mod quarantine;
 mod runs;
+mod serve;
+mod sources;
 mod sync;
 mod terminal;
 mod token;
@@ -89,8 +91,13 @@ enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The daemon: the schedule, the API and the console
+    Serve(serve::Arguments),
     /// Run a source, one of its organizations or one user, here and now
     Sync(sync::Arguments),
+    /// Sources: when they are due, and letting a schedule rest
+    #[command(subcommand)]
+    Sources(sources::Command),
     /// What runs did, and the answers to a held one
     #[command(subcommand)]
     Runs(runs::Command),
@@ -168,8 +175,11 @@ pub fn main() -> ExitCode {
 }
 
 /// What is logged where `ROLLCALL_LOG` does not say: a command that somebody started says itself how it ended.
-fn log_level(_: &Command) -> &'static str {
-    "off"
+fn log_level(command: &Command) -> &'static str {
+    match command {
+        Command::Serve(_) => "info",
+        _ => "off",
+    }
 }
 
 async fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -178,7 +188,9 @@ async fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal,
     };
     match cli.command {
+        Command::Serve(arguments) => serve::run(&context, arguments).await,
         Command::Sync(arguments) => sync::run(&context, arguments).await,
+        Command::Sources(command) => sources::run(&context, command).await,
         Command::Runs(command) => runs::run(&context, command).await,
         Command::Orgs(command) => orgs::run(&context, command).await,
         Command::Users(command) => users::run(&context, command).await,

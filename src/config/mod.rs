@@ -26,7 +26,7 @@ pub use ldap::{Ldap, LdapBind, LdapOrganization};
 pub use schema::schema;
 pub use secrets::{Lookup, Secret};
 pub use sections::{Agency, Brake, Brakes, Database, OnLimit};
-pub use source::{Common, Source, SourceKind, Tls};
+pub use source::{Common, NEVER, Source, SourceKind, Tls};
 pub use source_kinds::{Auth, Connex, FileCompleteness, FileFormat, FileSource};
 
 use crate::domain::field::Authorities;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::config::ValueKind;
+use croner::parser::{CronParser, Seconds};
 use schemars::JsonSchema;
 
 use super::ldap::{self, Ldap, LdapBind};
@@ -22,6 +23,9 @@ use crate::domain::rule::Rule;
 
 /// Longest time that a limit in time may have, in seconds: a day.
 pub(super) const TIMEOUT_SECONDS_MAX: u64 = 24 * 60 * 60;
+
+/// Longest time by which a run may begin later than its schedule, in seconds: an hour.
+const JITTER_SECONDS_MAX: u64 = 60 * 60;
 
 /// A configured external system that we read.
 #[derive(Debug, Clone)]
@@ -88,6 +92,17 @@ pub enum SourceKind {
     File(FileSource),
 }
 
+impl SourceKind {
+    /// The word in the configuration.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connex(_) => "connex",
+            Self::Ldap(_) => "ldap",
+            Self::File(_) => "file",
+        }
+    }
+}
+
 /// Keys of a source that do not depend on its kind and have a default in `[source_defaults]`.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -96,6 +111,12 @@ pub struct Common {
     pub schedule: String,
     /// The time zone of the schedule.
     pub timezone: String,
+    /// How much later than its schedule a run may begin, so that not every source is asked at once.
+    #[schemars(with = "String")]
+    pub jitter: Duration,
+    /// Time for a whole run, after which it is cut off.
+    #[schemars(with = "String")]
+    pub run_timeout: Duration,
     /// The kind of users for whom the source states none.
     pub default_kind: String,
     /// Whether an entry without an organization is quarantined.
@@ -128,9 +149,11 @@ pub struct Common {
 }
 
 /// The keys of [`Common`], with which `[source_defaults]` fills every source.
-pub(super) const COMMON_KEYS: [&str; 14] = [
+pub(super) const COMMON_KEYS: [&str; 16] = [
     "schedule",
     "timezone",
+    "jitter",
+    "run_timeout",
     "default_kind",
     "require_organization",
     "correlate_by_email",
@@ -153,6 +176,8 @@ pub(super) fn common(table: &mut Table<'_>) -> Option<Common> {
     let flag = |table: &mut Table<'_>, key| table.need(key, "`true` or `false`", read::truth);
     let schedule = table.need("schedule", "six fields of cron", schedule);
     let timezone = table.need("timezone", "a time zone", timezone);
+    let jitter = table.need("jitter", "a time such as \"30s\"", jitter);
+    let run_timeout = time(table, "run_timeout");
     let default_kind = table.need("default_kind", "a kind of users", user_kind);
     let require_organization = flag(table, "require_organization");
     let correlate_by_email = flag(table, "correlate_by_email");
@@ -172,6 +197,8 @@ pub(super) fn common(table: &mut Table<'_>) -> Option<Common> {
     Some(Common {
         schedule: schedule?,
         timezone: timezone?,
+        jitter: jitter?,
+        run_timeout: run_timeout?,
         default_kind: default_kind?,
         require_organization: require_organization?,
         correlate_by_email: correlate_by_email?,
@@ -187,19 +214,31 @@ pub(super) fn common(table: &mut Table<'_>) -> Option<Common> {
     })
 }
 
+/// The schedule of a source that is read only when somebody asks for it.
+pub const NEVER: &str = "never";
+
 fn schedule(cell: Cell<'_>) -> Decoded<String> {
-    let expected = "six fields of cron with seconds first, such as \"0 */15 * * * *\" for every quarter of an hour";
+    let expected =
+        "six fields of cron with seconds first, such as \"0 */15 * * * *\" for every quarter of an hour, or \"never\"";
     let text = read::text(cell).map_err(|_| expected.to_owned())?;
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    let plain = |field: &&str| {
-        field
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"*/,-?#".contains(&b))
-    };
-    match fields.len() {
-        6 if fields.iter().all(plain) => Ok(text),
-        5 => Err(format!("{expected}; with five fields, put `0 ` in front of them")),
+    if text == NEVER {
+        return Ok(text);
+    }
+    let parser = CronParser::builder().seconds(Seconds::Required).build();
+    match (text.split_whitespace().count(), parser.parse(&text)) {
+        (6, Ok(_)) => Ok(text),
+        (5, _) => Err(format!("{expected}; with five fields, put `0 ` in front of them")),
+        (6, Err(error)) => Err(format!("{expected} ({error})")),
         _ => Err(expected.into()),
+    }
+}
+
+/// No time at all is allowed here.
+fn jitter(cell: Cell<'_>) -> Decoded<Duration> {
+    let zero = read::text(cell).ok().and_then(|text| read::parse_duration(&text));
+    match zero {
+        Some(time) if time.is_zero() => Ok(time),
+        _ => read::duration(JITTER_SECONDS_MAX)(cell),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct PlanSummary {
 /// Where a run stands. The words of `as_str` are stored and printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunState {
+    /// Waiting for its turn.
+    Queued,
     /// Reading, comparing and deciding.
     Running,
     /// A dry run has ended; nothing was written.
@@ -83,6 +85,7 @@ impl RunState {
     /// The stable word.
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Planned(_) => "planned",
             Self::Held(..) => "held",

@@ -1,5 +1,6 @@
 //! The answers of an administrator to a held run: release exactly this plan, or reject it.
 
+use super::heartbeat::Heartbeat;
 use super::{Engine, EngineError, telling};
 use crate::domain::id::{ExternalId, RunId, SourceName};
 use crate::domain::roles::RolePolicy;
@@ -42,7 +43,8 @@ impl Engine {
         state_of(&row)?.release(run, hash)?;
         let scope = scope_of(&row)?;
         let plan = plan_of(&row)?;
-        let lease = self.store.take_lease(&scope.source).await?;
+        let lease = self.lease(&scope.source).await?;
+        let heartbeat = Heartbeat::start(self, &lease);
         let what = Applied {
             run,
             scope: &scope,
@@ -59,6 +61,7 @@ impl Engine {
                 _ => break,
             }
         }
+        drop(heartbeat);
         let returned = self.store.release_lease(&lease).await;
         applied?;
         returned?;
@@ -94,7 +97,7 @@ fn damaged(what: &str) -> StoreError {
     )
 }
 
-fn scope_of(row: &RunRow) -> Result<Scope, StoreError> {
+pub(super) fn scope_of(row: &RunRow) -> Result<Scope, StoreError> {
     let id = |text: &Option<String>| {
         text.clone()
             .map(ExternalId::parse)
@@ -123,6 +126,7 @@ fn plan_of(row: &RunRow) -> Result<PlanSummary, StoreError> {
 fn state_of(row: &RunRow) -> Result<RunState, StoreError> {
     let message = || row.error.as_ref().map(|e| e.message.clone()).unwrap_or_default();
     Ok(match row.state.as_str() {
+        "queued" => RunState::Queued,
         "running" => RunState::Running,
         "planned" => RunState::Planned(plan_of(row)?),
         "held" => RunState::Held(plan_of(row)?, row.holds.iter().filter_map(Held::to_hold).collect()),

@@ -4,6 +4,7 @@ use super::Engine;
 use crate::store::{LEASE_SECONDS, Lease};
 
 /// Renews a lease for as long as it lives.
+#[derive(Debug)]
 pub(super) struct Heartbeat(tokio::task::JoinHandle<()>);
 
 impl Heartbeat {

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod heartbeat;
 mod intake;
+mod queue;
 mod reading;
 mod run;
 mod scope;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use error::EngineError;
 pub use events::{Observer, Phase, Progress, Silent};
+pub use queue::{Claimed, INTERRUPTED};
 pub use run::{Quarantine, Report, Request};
 pub use scope::{find_organization, find_user};
 pub use telling::extent;

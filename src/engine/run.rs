@@ -10,7 +10,7 @@ use super::intake::Intake;
 use super::{Engine, EngineError, Setup, telling};
 use crate::domain::brake::{Circumstances, Hold, brake};
 use crate::domain::decide::{Case as DomainCase, Decision, Facts, Policy, Presence, decide};
-use crate::domain::id::{ExternalId, RunId};
+use crate::domain::id::{ExternalId, RunId, SourceName};
 use crate::domain::quarantine::Quarantined;
 use crate::domain::run::{PlanSummary, Scope, Verdict, verdict};
 use crate::store::{
@@ -31,6 +31,17 @@ pub struct Request {
     pub dry_run: bool,
     /// Who asks.
     pub actor: Actor,
+}
+
+impl Request {
+    /// What it covers of `source`.
+    pub(super) fn scope(&self, source: &SourceName) -> Scope {
+        Scope {
+            source: source.clone(),
+            organization: self.organization.clone(),
+            external_id: self.user.clone(),
+        }
+    }
 }
 
 /// An entry that a run kept out: its id, its organization, and why.
@@ -82,14 +93,10 @@ impl Engine {
     /// # Errors
     /// Where no run could begin: [`EngineError::is_busy`] while another holds the source, or the database fails.
     pub async fn sync(&self, setup: &Setup, request: &Request, observer: &dyn Observer) -> Result<Report, EngineError> {
-        let scope = Scope {
-            source: setup.name().clone(),
-            organization: request.organization.clone(),
-            external_id: request.user.clone(),
-        };
-        let lease = self.store.take_lease(&scope.source).await?;
+        let scope = request.scope(setup.name());
+        let lease = self.lease(&scope.source).await?;
         let heartbeat = Heartbeat::start(self, &lease);
-        let result = self.run_under(&scope, setup, request, &lease, observer).await;
+        let result = self.begin_and_run(&scope, setup, request, &lease, observer).await;
         drop(heartbeat);
         let returned = self.store.release_lease(&lease).await;
         let report = result?;
@@ -97,8 +104,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// What is written down of a run when it begins.
-    async fn new_run(&self, scope: &Scope, request: &Request) -> Result<NewRun, EngineError> {
+    /// What is written down of a run when it is asked for, or begins.
+    pub(super) async fn new_run(&self, scope: &Scope, request: &Request) -> Result<NewRun, EngineError> {
         let organization_id = match &scope.organization {
             Some(id) => self
                 .store
@@ -122,7 +129,7 @@ impl Engine {
         })
     }
 
-    async fn run_under(
+    async fn begin_and_run(
         &self,
         scope: &Scope,
         setup: &Setup,
@@ -133,6 +140,19 @@ impl Engine {
         let new = self.new_run(scope, request).await?;
         let id = self.store.start_run(&new, lease).await?;
         telling::began(id, &new);
+        self.run_begun(id, scope, setup, request, lease, observer).await
+    }
+
+    /// Carries out a run that is written down as running.
+    pub(super) async fn run_begun(
+        &self,
+        id: RunId,
+        scope: &Scope,
+        setup: &Setup,
+        request: &Request,
+        lease: &Lease,
+        observer: &dyn Observer,
+    ) -> Result<Report, EngineError> {
         let progress = Progress {
             phase: Phase::Preparing,
             entries: 0,

@@ -4,23 +4,60 @@ use super::EngineError;
 use super::events::Phase;
 use crate::domain::id::{RunId, SourceName};
 use crate::domain::plan::Counts;
-use crate::store::{Actor, NewRun, RunRow};
+use crate::store::{Actor, Lease, NewRun, RunRow};
 use crate::telemetry::{Event, Extent, Sentence, Who, Word, emit};
 
-/// A run begins.
-pub(super) fn began(run: RunId, new: &NewRun) {
-    let scope = match (&new.scope.organization, &new.scope.external_id) {
-        (_, Some(_)) => Extent::User(new.user_id),
-        (Some(_), None) => Extent::Organization(new.organization_id),
-        (None, None) => Extent::Source,
-    };
-    emit(&Event::RunStarted {
+/// A run waits for its turn.
+pub(super) fn queued(run: RunId, new: &NewRun) {
+    emit(&Event::RunQueued {
         run,
         source: &new.scope.source,
-        scope,
+        scope: asked_extent(new),
         dry_run: new.dry_run,
         actor: Who(&new.actor.0),
     });
+}
+
+/// A run begins.
+pub(super) fn began(run: RunId, new: &NewRun) {
+    emit(&Event::RunStarted {
+        run,
+        source: &new.scope.source,
+        scope: asked_extent(new),
+        dry_run: new.dry_run,
+        actor: Who(&new.actor.0),
+    });
+}
+
+/// A run that waited begins.
+pub(super) fn claimed(source: &SourceName, row: &RunRow) {
+    emit(&Event::RunStarted {
+        run: row.id,
+        source,
+        scope: extent(row),
+        dry_run: row.dry_run,
+        actor: Who(&row.actor),
+    });
+}
+
+/// A lease was taken; what its last holder left behind is written down as failed.
+pub(super) fn leased(lease: &Lease) {
+    for run in &lease.interrupted {
+        interrupted(*run, &lease.source);
+    }
+}
+
+/// A run was cut off, or left behind by a process that ended.
+pub(super) fn interrupted(run: RunId, source: &SourceName) {
+    emit(&Event::RunInterrupted { run, source });
+}
+
+fn asked_extent(new: &NewRun) -> Extent {
+    match (&new.scope.organization, &new.scope.external_id) {
+        (_, Some(_)) => Extent::User(new.user_id),
+        (Some(_), None) => Extent::Organization(new.organization_id),
+        (None, None) => Extent::Source,
+    }
 }
 
 /// A run enters a phase.

@@ -6,10 +6,13 @@ use super::error::{StoreError, StoreErrorKind};
 use super::row::args;
 use super::sql::statements;
 use super::{Store, Tx};
-use crate::domain::id::SourceName;
+use crate::domain::id::{RunId, SourceName};
 
 /// How long a lease holds without being renewed. Long enough for a slow database, short enough for a dead machine.
 pub const LEASE_SECONDS: i64 = 60;
+
+/// A lease that ends later than this from now was taken before the clock was put back: nobody renews it that far.
+const LEASE_HOURS_MAX: i64 = 1;
 
 /// The right to write for one source, until it is released, expires or is taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Lease {
     pub source: SourceName,
     /// Grows by one with every holder: an older one is refused.
     pub epoch: i64,
+    /// Runs that the holder before left behind: they are written down as failed.
+    pub interrupted: Vec<RunId>,
     holder: String,
 }
 
@@ -26,12 +31,12 @@ statements! {
     TAKE = "INSERT INTO leases (source, epoch, holder, process, expires_at) \
         VALUES ($1, 1, $2, $3, $4::timestamptz) ON CONFLICT (source) DO UPDATE SET epoch = leases.epoch + 1, \
         holder = $2, process = $3, expires_at = $4::timestamptz \
-        WHERE leases.expires_at < $5::timestamptz OR leases.epoch = $6 RETURNING epoch";
+        WHERE leases.expires_at < $5::timestamptz OR leases.expires_at > $7::timestamptz OR leases.epoch = $6 RETURNING epoch";
     RENEW = "UPDATE leases SET expires_at = $4::timestamptz WHERE source = $1 AND epoch = $2 AND holder = $3";
     RELEASE = "UPDATE leases SET holder = '', process = '', expires_at = $4::timestamptz \
         WHERE source = $1 AND epoch = $2 AND holder = $3";
     INTERRUPT = "UPDATE runs SET state = 'failed', finished_at = $3::timestamptz, error = $4::jsonb \
-        WHERE source = $1 AND state = 'running' AND epoch < $2";
+        WHERE source = $1 AND state = 'running' AND epoch < $2 RETURNING id::text";
     FORGET_PLANS = "DELETE FROM changes WHERE run_id IN (SELECT id FROM runs WHERE source = $1 AND state = 'failed' AND epoch < $2)";
 }
 
@@ -52,7 +57,18 @@ impl Store {
         let holder = self.new_id().to_string();
         let mut tx = self.begin().await?;
         let taken = tx
-            .row(TAKE, args![source, &holder, own_process(), expiry(now), now, abandoned])
+            .row(
+                TAKE,
+                args![
+                    source,
+                    &holder,
+                    own_process(),
+                    expiry(now),
+                    now,
+                    abandoned,
+                    later(now, LEASE_HOURS_MAX.hours())
+                ],
+            )
             .await?;
         let Some(mut row) = taken else { return Err(held(source)) };
         let epoch = row.int()?;
@@ -60,17 +76,16 @@ impl Store {
             "code": "interrupted",
             "message": "the program ended before the run did; nothing of it was applied, and the next run starts afresh",
         });
-        if tx
-            .execute(INTERRUPT, args![source, epoch, now, error.to_string()])
-            .await?
-            > 0
-        {
+        let rows = tx.rows(INTERRUPT, args![source, epoch, now, error.to_string()]).await?;
+        let interrupted: Vec<RunId> = rows.into_iter().map(|mut row| row.parsed()).collect::<Result<_, _>>()?;
+        if !interrupted.is_empty() {
             tx.execute(FORGET_PLANS, args![source, epoch]).await?;
         }
         tx.commit().await?;
         Ok(Lease {
             source: source.clone(),
             epoch,
+            interrupted,
             holder,
         })
     }
@@ -109,7 +124,11 @@ pub(super) async fn guard(tx: &mut Tx, lease: &Lease, now: jiff::Timestamp) -> R
 }
 
 fn expiry(now: jiff::Timestamp) -> jiff::Timestamp {
-    now.checked_add(LEASE_SECONDS.seconds()).unwrap_or(jiff::Timestamp::MAX)
+    later(now, LEASE_SECONDS.seconds())
+}
+
+fn later(now: jiff::Timestamp, span: jiff::Span) -> jiff::Timestamp {
+    now.checked_add(span).unwrap_or(jiff::Timestamp::MAX)
 }
 
 fn held(source: &SourceName) -> StoreError {

@@ -18,9 +18,11 @@ mod organizations;
 mod plan;
 mod postgres;
 mod quarantine;
+mod queue;
 mod row;
 mod run_filter;
 mod runs;
+mod source_state;
 mod sql;
 mod sqlite;
 mod stale;
@@ -52,6 +54,7 @@ pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange, T
 pub use quarantine::{QuarantineFilter, QuarantineRow};
 pub use run_filter::{ChangeFilter, RunFilter};
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
+pub use source_state::{Pause, SourceState};
 pub use sql::Engine;
 pub use tokens::{NewToken, TokenRow};
 pub use user_pages::{UserKey, UserOrder};
@@ -203,7 +206,9 @@ impl Store {
             organizations::ALL,
             plan::ALL,
             quarantine::ALL,
+            queue::ALL,
             runs::ALL,
+            source_state::ALL,
             stale::ALL,
             tokens::ALL,
             user_pages::ALL,

@@ -120,8 +120,12 @@ events! { <'a>
         says "the configuration was read again and is broken, so the one before stays in force: {error}";
         do "correct it (`rollcall check` shows every mistake) and reload again";
         means "SIGHUP found a configuration that cannot be used.";
-    DaemonStopping "daemon.stopping" INFO { signal: &'static str, running: u64 }
-        says "stopping on {signal}; {running} runs are under way";
+    DaemonRestartNeeded "daemon.restart_needed" WARN { section: &'static str }
+        says "what [{section}] of the configuration says has changed, and takes effect at the next start";
+        do "restart the daemon when it suits";
+        means "SIGHUP was answered, and everything else is in force.";
+    DaemonStopping "daemon.stopping" INFO { running: u64 }
+        says "stopping; {running} runs are under way";
         means "The daemon takes no more work, and ends what is under way or breaks it off in time.";
     DaemonStopped "daemon.stopped" INFO { duration_ms: u64 }
         says "stopped after {duration_ms} ms";
@@ -244,7 +248,7 @@ pub const FIELDS: &[(&str, &str)] = &[
         "scope",
         "what a run covers: source, or organization or user with its id here; of a token: read, sync or admin",
     ),
-    ("signal", "the signal"),
+    ("section", "the section of the configuration"),
     ("silent_s", "seconds since its last sign of life"),
     ("source", "the name of the source"),
     ("sources", "sources that the configuration names"),

@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["telemetry", "domain"]),
     ("scheduler", &["scheduler", "domain", "engine", "store", "telemetry"]),
     ("http", &["http", "domain", "engine", "scheduler", "store", "telemetry"]),
+    ("lifecycle", &[]),
     (
         "cli",
         &[
@@ -20,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
             "engine",
             "http",
+            "lifecycle",
             "scheduler",
             "sources",
             "store",
@@ -54,6 +56,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("metrics", &["src/telemetry/"]),
     ("metrics_exporter_prometheus", &["src/telemetry/"]),
     ("indicatif", &["src/cli/"]),
+    ("tokio_cron_scheduler", &["src/scheduler/"]),
+    ("sd_notify", &["src/lifecycle.rs"]),
     ("anyhow", &["src/cli/"]),
 ];
 

@@ -1,0 +1,114 @@
+//! `rollcall serve`: the daemon. Everything that the configuration names is started, kept going and stopped in order.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::compose;
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::lifecycle::{self, Asked, Signals};
+use crate::scheduler::{Registry, Scheduler};
+use crate::store;
+use crate::telemetry::{Event, Sentence, emit};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rollcall serve                                       in the foreground, as a service manager starts it
+  rollcall --config rollcall.toml serve
+  systemctl reload rollcall                            reads the configuration again (SIGHUP)
+
+It ends on SIGTERM and SIGINT: what is writing may finish, everything else is cut off and asked for again.")]
+pub(super) struct Arguments {}
+
+pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Failure> {
+    let mut signals = Signals::new().map_err(|e| {
+        Failure::new(
+            Exit::Failed,
+            format!("the daemon cannot listen for signals ({e}); look at the limits of the system"),
+        )
+    })?;
+    let config = context.config()?;
+    let registry = compose::registry(&config)?;
+    let store = context.store(&config).await?;
+    emit(&Event::DaemonStarted {
+        version: env!("CARGO_PKG_VERSION"),
+        sources: registry.sources.len() as u64,
+        database: match store.engine() {
+            store::Engine::Sqlite => "sqlite",
+            store::Engine::Postgres => "postgres",
+        },
+    });
+    let scheduler = Scheduler::new(Engine::new(store), registry);
+    let (stop, stopping) = watch::channel(false);
+    let ticking = {
+        let scheduler = scheduler.clone();
+        tokio::spawn(async move { scheduler.run(stopping, lifecycle::alive).await })
+    };
+    lifecycle::ready(&in_short(&scheduler.registry()));
+    while signals.next().await == Asked::Reload {
+        reload(context, &config, &scheduler);
+    }
+    let asked = Instant::now();
+    lifecycle::stopping("what is writing may finish, everything else is cut off");
+    emit(&Event::DaemonStopping {
+        running: scheduler.under_way(),
+    });
+    stop.send_replace(true);
+    let ended = ticking.await;
+    emit(&Event::DaemonStopped {
+        duration_ms: u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    scheduler.engine().store().close().await;
+    match ended {
+        Ok(()) => Ok(Exit::Done),
+        Err(_) => Err(Failure::new(
+            Exit::Failed,
+            "the scheduler ended in a defect of this program; please report it with the log",
+        )),
+    }
+}
+
+/// Reads the configuration again. One that is broken leaves the old one in force.
+fn reload(context: &Context<'_>, running: &Config, scheduler: &Scheduler) {
+    lifecycle::reloading();
+    let read = context.config().and_then(|config| {
+        let registry = compose::registry(&config)?;
+        Ok((config, registry))
+    });
+    match read {
+        Ok((config, registry)) => {
+            let changed = [
+                ("database", config.database != running.database),
+                ("http", config.http != running.http),
+            ];
+            for (section, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+                emit(&Event::DaemonRestartNeeded { section });
+            }
+            emit(&Event::DaemonReloaded {
+                sources: registry.sources.len() as u64,
+            });
+            scheduler.reload(registry);
+        }
+        Err(failure) => emit(&Event::DaemonReloadRefused {
+            error: Sentence(&failure.messages.join("; ")),
+        }),
+    }
+    lifecycle::ready(&in_short(&scheduler.registry()));
+}
+
+/// The state of the daemon in one line.
+fn in_short(registry: &Registry) -> String {
+    let mut line = String::from("looks after");
+    for (n, managed) in registry.sources.iter().enumerate() {
+        let _ = write!(line, "{} {}", if n == 0 { "" } else { "," }, managed.setup.name());
+    }
+    if registry.sources.is_empty() {
+        line.push_str(" no source: the configuration names none that is enabled");
+    }
+    line
+}

@@ -150,29 +150,6 @@ impl Store {
         tx.execute(INSERT_SOURCE_AUDIT, row).await.map(drop)
     }
 
-    /// The audit row of what was done to a source as a whole.
-    pub(super) async fn audit_source(
-        &self,
-        tx: &mut Tx,
-        actor: &Actor,
-        action: &str,
-        source: &SourceName,
-        details: Json,
-    ) -> Result<(), StoreError> {
-        let none: Option<String> = None;
-        let row = args![
-            self.new_id().to_string(),
-            self.now(),
-            &actor.0,
-            action,
-            source,
-            none.clone(),
-            none,
-            details.to_string()
-        ];
-        tx.execute(INSERT_AUDIT, row).await.map(drop)
-    }
-
     /// The audit row of a run's outcome, and the same for whoever delivers it onwards.
     pub(super) async fn audit_run(
         &self,

@@ -79,6 +79,7 @@ pub(super) async fn connect(config: &Config) -> Result<Store, Failure> {
 pub(super) fn roles(config: &Config) -> RolePolicy {
     RolePolicy {
         administrative: config.agency.administrator_roles.iter().cloned().collect(),
+        default: Some(config.agency.default_role.clone()).filter(|role| !role.is_empty()),
         ..RolePolicy::default()
     }
 }

@@ -12,6 +12,7 @@ mod reading;
 mod run;
 mod scope;
 mod telling;
+mod why;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use queue::{Claimed, INTERRUPTED};
 pub use run::{Quarantine, Report, Request};
 pub use scope::{find_organization, find_user};
 pub use telling::extent;
+pub use why::why_disabled;
 
 use crate::domain::brake::Brakes;
 use crate::domain::decide::Policy;

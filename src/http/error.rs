@@ -101,6 +101,14 @@ impl Problem {
         Self::new(Code::NotFound, format!("there is no {what} `{}`", id.escape_debug()))
     }
 
+    /// That a cursor is none of this list's.
+    pub(super) fn bad_cursor() -> Self {
+        Self::new(
+            Code::BadCursor,
+            "the cursor was not given by this list with these filters; start it again without `cursor`",
+        )
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code

@@ -101,6 +101,11 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        // PostgreSQL has no text with a NUL in it, and nothing that is stored here has one.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            let detail = "the query cannot be used: it has a NUL character";
+            return Err(Problem::new(Code::BadQuery, detail));
+        }
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Self(query))
             .map_err(|rejection| {

@@ -4,11 +4,13 @@
 mod api;
 mod auth;
 mod connection;
+pub mod csv;
 mod error;
 mod extract;
 mod headers;
 mod openapi;
 mod page;
+mod precondition;
 mod server;
 pub mod wire;
 
@@ -27,8 +29,9 @@ pub use error::{Code, Problem};
 pub use openapi::document;
 pub use server::{Limits, bind, serve};
 
+use crate::domain::id::SourceName;
 use crate::domain::roles::RolePolicy;
-use crate::engine::Engine;
+use crate::engine::{Engine, Setup};
 use crate::store::{Store, TokenRow};
 
 /// Seconds for which the use of a token is not written down again.
@@ -98,6 +101,16 @@ impl App {
     /// The same, with what this source may grant; one that is not configured any more may grant nothing.
     fn roles_of(&self, _source: &str) -> RolePolicy {
         self.roles()
+    }
+
+    /// The sources that are configured and enabled.
+    fn setups(&self) -> Vec<Setup> {
+        Vec::new()
+    }
+
+    /// One of them.
+    fn setup(&self, source: &SourceName) -> Option<Setup> {
+        self.setups().into_iter().find(|setup| setup.name() == source)
     }
 
     /// The limits.

@@ -61,12 +61,7 @@ impl<K: Serialize + DeserializeOwned> PageRequest<K> {
         };
         let after = match cursor {
             None => None,
-            Some(text) => Some(decode(text, &list).ok_or_else(|| {
-                Problem::new(
-                    Code::BadCursor,
-                    "the cursor was not given by this list with these filters; start it again without `cursor`",
-                )
-            })?),
+            Some(text) => Some(decode(text, &list).ok_or_else(Problem::bad_cursor)?),
         };
         Ok(Self { list, limit, after })
     }
@@ -101,6 +96,22 @@ impl<K: Serialize + DeserializeOwned> PageRequest<K> {
         };
         Page {
             items: rows.into_iter().map(item).collect(),
+            next,
+        }
+    }
+}
+
+impl<K: Serialize> PageRequest<K> {
+    /// The page of items that are as many as they are to be, and go on after `next`.
+    pub(super) fn given<R, T>(&self, items: Vec<R>, next: Option<K>, item: impl Fn(R) -> T) -> Page<T> {
+        let next = next.map(|after| {
+            encode(&Cursor {
+                list: self.list.clone(),
+                after,
+            })
+        });
+        Page {
+            items: items.into_iter().map(item).collect(),
             next,
         }
     }

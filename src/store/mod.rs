@@ -26,6 +26,7 @@ mod source_state;
 mod sql;
 mod sqlite;
 mod stale;
+mod standing;
 mod tokens;
 mod user_pages;
 mod users;
@@ -56,6 +57,7 @@ pub use run_filter::{ChangeFilter, RunFilter};
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
 pub use source_state::{Pause, SourceState};
 pub use sql::Engine;
+pub use standing::Standing;
 pub use tokens::{NewToken, TokenRow};
 pub use user_pages::{UserKey, UserOrder};
 pub use users::{UserFilter, UserRow};
@@ -210,6 +212,7 @@ impl Store {
             runs::ALL,
             source_state::ALL,
             stale::ALL,
+            standing::ALL,
             tokens::ALL,
             user_pages::ALL,
             users::ALL,

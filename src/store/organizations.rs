@@ -318,6 +318,14 @@ impl Store {
         Ok(changed)
     }
 
+    /// The agency's own organization, where it was made already.
+    pub async fn self_organization(&self) -> Result<Option<OrganizationId>, StoreError> {
+        match self.row(SELF_ORGANIZATION, args![]).await? {
+            Some(mut row) => row.parsed().map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Makes sure that the agency's own organization is there, under its configured name.
     pub async fn ensure_self_organization(&self, name: &str) -> Result<OrganizationId, StoreError> {
         let found = self.row(SELF_ORGANIZATION, args![]).await?;

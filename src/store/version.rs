@@ -82,14 +82,29 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// Whether an edit may meet this version.
+    pub fn admits(&self, version: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.iter().any(|v| v == version),
+        }
+    }
+
     /// Refuses a row of another version.
     pub(super) fn check(&self, version: &str) -> Result<(), StoreError> {
-        match self {
-            Self::OneOf(versions) if !versions.iter().any(|v| v == version) => Err(StoreError::new(
-                StoreErrorKind::VersionMismatch,
-                "it was changed since it was read, so nothing was written; read it again and repeat the edit",
-            )),
-            _ => Ok(()),
+        match self.admits(version) {
+            true => Ok(()),
+            false => Err(StoreError::version_mismatch()),
         }
+    }
+}
+
+impl StoreError {
+    /// That a row is not the one that an edit was based on.
+    pub fn version_mismatch() -> Self {
+        Self::new(
+            StoreErrorKind::VersionMismatch,
+            "it was changed since it was read, so nothing was written; read it again and repeat the edit",
+        )
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Output;
 use super::super::cells::{document, plain};
 use super::super::{compose, orgs};
-use super::{Context, Exit, Failure, explain_view, find, nobody, show};
+use super::{Context, Exit, Failure, explain_view, find, nobody};
 use crate::config::Config;
 use crate::domain::decide::{Case, Decision, Facts, Presence, decide};
 use crate::domain::entry::{Entry, Received};
@@ -114,7 +114,7 @@ impl Explanation {
 async fn of_user(config: &Config, store: &Store, user: UserRow) -> Result<Explanation, Failure> {
     let mut all = Explanation::of(None);
     all.own = user.own;
-    all.why_disabled = show::why_disabled(store, &user).await?;
+    all.why_disabled = crate::engine::why_disabled(store, &user).await?;
     let link = user.link.clone();
     all.user = Some(user);
     let Some((name, id)) = link else { return Ok(all) };

@@ -1,4 +1,4 @@
-//! `users export`: every user as CSV (RFC 4180), page by page. No cell is a formula to a spreadsheet.
+//! `users export`: every user as CSV (RFC 4180), page by page.
 
 use std::fs;
 use std::io::Write;
@@ -7,33 +7,8 @@ use std::path::{Path, PathBuf};
 use super::super::terminal::{plural, written};
 use super::{Context, Exit, Failure};
 use crate::config::Config;
-use crate::store::{Store, UserFilter, UserRow};
-
-/// Users read at once.
-const PAGE_USERS: u64 = 1_000;
-
-/// The columns, in order.
-const HEADER: [&str; 19] = [
-    "id",
-    "kind",
-    "email",
-    "first_name",
-    "last_name",
-    "phone",
-    "title",
-    "organization",
-    "organization_id",
-    "license",
-    "billable",
-    "status",
-    "disabled_by",
-    "roles",
-    "source",
-    "external_id",
-    "attributes",
-    "created_at",
-    "updated_at",
-];
+use crate::http::csv;
+use crate::store::{Store, UserFilter, UserOrder};
 
 /// Write every user as CSV.
 #[derive(Debug, clap::Args)]
@@ -104,94 +79,23 @@ async fn fill(store: &Store, part: &Path, failed: &dyn Fn(std::io::Error) -> Fai
 type Check<'c> = dyn Fn(std::io::Result<()>) -> Result<(), Failure> + 'c;
 
 /// Writes every user in the order of addresses; answers how many. A user created meanwhile may or may not be in it.
-async fn export(store: &Store, out: impl Write, check: &Check<'_>) -> Result<u64, Failure> {
-    let mut csv = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(out);
-    let io = |result: Result<(), csv::Error>| check(result.map_err(into_io));
-    io(csv.write_record(HEADER))?;
-    let mut filter = UserFilter {
-        limit: PAGE_USERS,
-        ..UserFilter::default()
-    };
-    let mut count = 0;
+async fn export(store: &Store, mut out: impl Write, check: &Check<'_>) -> Result<u64, Failure> {
+    check(out.write_all(&csv::header()))?;
+    let (mut count, mut after) = (0, None::<String>);
     loop {
-        let page = store.users(&filter).await?;
-        for user in &page {
-            io(csv.write_record(cells(user).iter().map(|cell| guarded(cell))))?;
-        }
-        count += page.len() as u64;
-        match page.last() {
-            Some(last) if page.len() as u64 == PAGE_USERS => filter.after = Some(last.email.clone()),
-            _ => break,
+        let order = UserOrder::default();
+        let filter = UserFilter::default();
+        let page = store
+            .user_page(&filter, order, after.as_deref(), csv::PAGE_USERS)
+            .await?;
+        let Some(page) = page else { break };
+        check(out.write_all(&csv::rows(&page.items)))?;
+        count += page.items.len() as u64;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
         }
     }
-    check(csv.flush())?;
+    check(out.flush())?;
     Ok(count)
-}
-
-fn into_io(error: csv::Error) -> std::io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(io) => io,
-        other => std::io::Error::other(format!("{other:?}")),
-    }
-}
-
-fn cells(user: &UserRow) -> [String; HEADER.len()] {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let roles: Vec<&str> = user.roles.iter().map(|(name, _)| name.as_str()).collect();
-    let (organization_id, organization) = user
-        .organization
-        .as_ref()
-        .map_or_else(Default::default, |(id, name)| (id.to_string(), name.clone()));
-    let (source, external_id) = user
-        .link
-        .as_ref()
-        .map_or_else(Default::default, |(source, id)| (source.to_string(), id.to_string()));
-    [
-        user.id.to_string(),
-        user.kind.clone(),
-        user.email.clone(),
-        text(&user.first_name),
-        text(&user.last_name),
-        text(&user.phone),
-        text(&user.title),
-        organization,
-        organization_id,
-        text(&user.license),
-        user.billable.map(|b| b.to_string()).unwrap_or_default(),
-        user.status.clone(),
-        text(&user.disabled_by),
-        roles.join(";"),
-        source,
-        external_id,
-        user.attributes.to_string(),
-        user.created_at.to_string(),
-        user.updated_at.to_string(),
-    ]
-}
-
-/// A cell that a spreadsheet shows as text, whatever it begins with (OWASP, "CSV Injection").
-fn guarded(cell: &str) -> String {
-    let risky = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
-    if cell.starts_with(risky) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for bad in ["=1+1", "+1 555 0100", "-2", "@SUM(A1)", "\tx", "\rx", "＝1"] {
-            assert_eq!(guarded(bad), format!("'{bad}"));
-        }
-        for good in ["", "a=b", "'=1", "ada@x.example", "{}"] {
-            assert_eq!(guarded(good), good);
-        }
-    }
 }

@@ -10,7 +10,7 @@ mod rules;
 mod show;
 mod status;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::Output;
 use super::cells::plain;
@@ -19,6 +19,7 @@ use super::exit::{Exit, Failure};
 use crate::config::{Config, Source};
 use crate::domain::id::UserId;
 use crate::domain::roles::RolePolicy;
+use crate::http::wire;
 use crate::store::{Store, UserRow};
 
 /// The local user table.
@@ -128,30 +129,7 @@ fn role_policy(config: &Config) -> RolePolicy {
 
 /// One user for programs.
 fn user_json(user: &UserRow) -> Json {
-    let roles: Vec<Json> = user
-        .roles
-        .iter()
-        .map(|(name, of_directory)| json!({"name": name, "origin": origin(*of_directory)}))
-        .collect();
-    json!({
-        "id": user.id.to_string(),
-        "kind": user.kind,
-        "email": user.email,
-        "first_name": user.first_name,
-        "last_name": user.last_name,
-        "phone": user.phone,
-        "title": user.title,
-        "organization": user.organization.as_ref().map(|(id, name)| json!({"id": id.to_string(), "name": name})),
-        "license": user.license,
-        "billable": user.billable,
-        "status": user.status,
-        "disabled_by": user.disabled_by,
-        "attributes": user.attributes,
-        "roles": roles,
-        "link": user.link.as_ref().map(|(source, id)| json!({"source": source.as_str(), "external_id": id.as_str()})),
-        "created_at": user.created_at.to_string(),
-        "updated_at": user.updated_at.to_string(),
-    })
+    wire::json(&wire::user(user))
 }
 
 /// Who granted a role.

@@ -9,8 +9,8 @@ use super::{Context, Exit, Failure, full_name, history, one, origin, source_of, 
 use crate::config::Config;
 use crate::domain::decide::Policy;
 use crate::domain::field::{Authority, Field};
-use crate::domain::id::UserId;
-use crate::store::{Store, UserRow};
+use crate::engine::why_disabled;
+use crate::store::UserRow;
 
 /// Longest value in the table; `--output json` has it whole.
 const VALUE_COLUMNS_MAX: usize = 70;
@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context<'_>, config: &Config, wanted: &str, ou
     let user = one(&store, wanted).await?;
     let own = user.own;
     let events = history::read(&store, user.id).await?;
-    let why = why_disabled(&store, &user).await?;
+    let why = why_disabled(&store, &user).await?.map(|why| plain(&why));
     let authority = |field: &Field| if own { None } else { authority(config, &user, field) };
     if output == Output::Json {
         let mut document_of = user_json(&user);
@@ -128,40 +128,4 @@ fn ownership(config: &Config, user: &UserRow, own: bool) -> String {
             plain(id.as_str())
         ),
     }
-}
-
-/// Why a user may not sign in, in a sentence; `None` where it may.
-pub(super) async fn why_disabled(store: &Store, user: &UserRow) -> Result<Option<String>, Failure> {
-    if user.status == "active" {
-        return Ok(None);
-    }
-    if user.disabled_by.as_deref() != Some("directory") {
-        return Ok(Some(match last_disabling(store, user.id).await? {
-            Some(by) => format!("Disabled here by {by}: no sync enables this user; `rollcall users enable` does."),
-            None => {
-                "Disabled here, and nobody wrote down by whom: no sync enables this user; `rollcall users enable` does."
-                    .to_owned()
-            }
-        }));
-    }
-    let record = match &user.link {
-        Some((source, id)) => store.record(source, id).await?,
-        None => None,
-    };
-    Ok(Some(match record {
-        Some(record) if record.absent => {
-            "Disabled by the directory: its last complete listing lacked the entry; the user is enabled again when it is listed again.".to_owned()
-        }
-        _ => "Disabled by the directory, which says so of the entry; the user is enabled again when the directory says active.".to_owned(),
-    }))
-}
-
-async fn last_disabling(store: &Store, user: UserId) -> Result<Option<String>, Failure> {
-    let rows = store.user_audit(user, 100).await?;
-    let last = rows
-        .iter()
-        .find(|row| matches!(row.action.as_str(), "user.disabled" | "user.enabled"));
-    Ok(last
-        .filter(|row| row.action == "user.disabled")
-        .map(|row| format!("{} on {}", plain(&row.actor), time(row.at))))
 }

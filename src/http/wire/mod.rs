@@ -2,13 +2,21 @@
 //! Shapes alone; nothing here reads the store or judges.
 
 mod change;
+mod organization;
+mod report;
 mod run;
+mod user;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
 pub use change::{ActionWord, Change, FieldStep, change, value};
+pub use organization::{
+    AskedDirectory, Organization, OrganizationDetail, OrganizationPage, organization, unknown_organization,
+};
+pub use report::{AuditEntry, DriftedField, QuarantinedEntry, audited, drifted, quarantined};
 pub use run::{Brake, Listing, NotBegun, Plan, Quarantined, Report, Run, RunFailure, RunState, not_begun, report, run};
+pub use user::{EditedUser, User, UserDetail, UserLink, UserOrganization, UserRole, user, user_detail};
 
 /// A document as a value, whose keys are sorted: how commands print it.
 pub fn json(document: &impl Serialize) -> Json {

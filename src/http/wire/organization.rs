@@ -108,7 +108,10 @@ pub fn organization(row: &store::Organization) -> Organization {
 
 /// The document of one that only its directory knows.
 pub fn unknown_organization(source: &SourceName, there: &DirectoryOrganization) -> Organization {
-    let attributes = there.attributes.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    let attributes = there
+        .attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().into()));
     Organization {
         id: None,
         known: false,

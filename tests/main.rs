@@ -14,4 +14,5 @@ mod rough_weather;
 mod runs_connex;
 mod runs_ldap;
 mod store;
+mod telemetry;
 mod tidy;

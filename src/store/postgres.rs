@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolCopyExt as _, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Column, Connection as _, PgConnection, Row as _, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions as _, Connection as _, PgConnection, Row as _, TypeInfo, ValueRef};
 
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Cell, Row};
@@ -23,6 +23,8 @@ pub(super) async fn open(url: &str, password: Option<&str>, connections: u32) ->
             )
         })?
         .application_name("rollcall")
+        // A slow statement is as long as its batch of rows, and says nothing that an operator could act on.
+        .disable_statement_logging()
         .options([
             ("timezone", "UTC"),
             ("lock_timeout", "60s"),

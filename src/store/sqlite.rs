@@ -9,7 +9,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Column, Row as _, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions as _, Row as _, SqliteConnection, TypeInfo, ValueRef};
 
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Cell, Row};
@@ -35,6 +35,8 @@ pub(super) async fn open(url: &str, connections: u32) -> Result<SqlitePool, Stor
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        // A slow statement is as long as its batch of rows, and says nothing that an operator could act on.
+        .disable_statement_logging()
         .pragma("temp_store", "FILE")
         .pragma("cache_size", "-4000");
     create_private(options.get_filename())?;

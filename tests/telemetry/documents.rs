@@ -64,13 +64,20 @@ fn rows<'d>(document: &'d str, heading: &str) -> Vec<String> {
     let from = document.find(heading).unwrap_or_else(|| panic!("no {heading}"));
     let rest = &document[from + heading.len()..];
     let table: &'d str = &rest[..rest.find("\n## ").unwrap_or(rest.len())];
-    table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
+    table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn the_document_has_every_field_as_the_code_has_it() {
     let has = rows(&read("docs/log-events.md"), "\n## Fields\n");
-    let wants: Vec<String> = FIELDS.iter().map(|(name, means)| format!("| `{name}` | {means} |")).collect();
+    let wants: Vec<String> = FIELDS
+        .iter()
+        .map(|(name, means)| format!("| `{name}` | {means} |"))
+        .collect();
     assert_same("docs/log-events.md", &has, &wants);
 }
 
@@ -88,7 +95,9 @@ fn names_are_stable_words_and_unique() {
     assert_eq!(names.len(), CATALOGUE.len());
     for name in names {
         let parts: Vec<&str> = name.split('.').collect();
-        let plain = parts.iter().all(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        let plain = parts
+            .iter()
+            .all(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
         assert!(parts.len() == 2 && plain, "{name}");
     }
     // A warning that says nothing to do is noise.
@@ -123,7 +132,10 @@ fn every_event_is_written_somewhere() {
     let silent: Vec<&str> = CATALOGUE
         .iter()
         .map(|event| event.name)
-        .filter(|name| !text.contains(&format!("emit(&Event::{} {{", variant(name))) && !text.contains(&format!("= Event::{} {{", variant(name))))
+        .filter(|name| {
+            !text.contains(&format!("emit(&Event::{} {{", variant(name)))
+                && !text.contains(&format!("= Event::{} {{", variant(name)))
+        })
         .collect();
     assert_eq!(silent, [""; 0], "declared, and never emitted");
 }
@@ -154,7 +166,10 @@ fn names_of_metrics_follow_the_conventions() {
         let name = metric.name;
         assert!(name.starts_with("rollcall_") || name.starts_with("process_"), "{name}");
         assert_eq!(metric.kind.as_str() == "counter", name.ends_with("_total"), "{name}");
-        assert!(!name.ends_with("_ms") && !name.contains("minutes"), "{name}: base units");
+        assert!(
+            !name.ends_with("_ms") && !name.contains("minutes"),
+            "{name}: base units"
+        );
     }
 }
 
@@ -168,17 +183,26 @@ fn named_metrics(text: &str) -> BTreeSet<&str> {
 #[test]
 fn alerts_name_metrics_that_are_there() {
     let alerts = read("docs/alerts.yml");
-    let expressions: Vec<&str> = alerts.lines().filter(|line| line.trim_start().starts_with("expr:")).collect();
+    let expressions: Vec<&str> = alerts
+        .lines()
+        .filter(|line| line.trim_start().starts_with("expr:"))
+        .collect();
     assert!(expressions.len() >= 6, "{expressions:#?}");
     for expression in expressions {
         let named = named_metrics(expression);
-        let unknown: Vec<_> = named.iter().filter(|name| METRICS.iter().all(|metric| metric.name != **name)).collect();
+        let unknown: Vec<_> = named
+            .iter()
+            .filter(|name| METRICS.iter().all(|metric| metric.name != **name))
+            .collect();
         assert!(unknown.is_empty(), "{expression}: {unknown:?}");
         assert!(!named.is_empty() || expression.contains("up{"), "{expression}");
     }
     // The document shows the same rules.
     let document = read("docs/metrics.md");
     for name in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        assert!(document.contains(&format!("`{name}`")), "docs/metrics.md does not explain {name}");
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/metrics.md does not explain {name}"
+        );
     }
 }

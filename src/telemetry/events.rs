@@ -203,7 +203,7 @@ events! { <'a>
 pub const FIELDS: &[(&str, &str)] = &[
     (
         "actor",
-        "who asked: `schedule`, `cli:` and the account of the system, `token:` and the id of a token",
+        "who asked: `schedule`, `cli:` and the account of the system, `api:` and the name of a token",
     ),
     ("brake", "the brake, as in [brakes] of the configuration"),
     ("by_s", "seconds, negative where the clock went back"),

@@ -17,6 +17,7 @@ pub use declare::Entry;
 pub use events::{CATALOGUE, Event, FIELDS};
 pub use instruments::{Kind, METRICS, Metric};
 pub use log::{Clock, Format, Settings, start};
+pub use metrics::render;
 pub use value::{Extent, Sentence, Who, Word};
 
 /// Writes an event to the log, and moves its counters.

@@ -1,6 +1,7 @@
 //! What the lines of a run say: in JSON and in text, and that nothing makes a second line of one.
 
-use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
@@ -25,7 +26,7 @@ fn program(db: &Database, path: &str, people: usize) -> Program {
 fn deliver(program: &Program, people: usize) {
     let mut text = String::from("id,mail,given\n");
     for n in 0..people {
-        writeln!(text, "p{n},person{n}@firm.example,Given{n}").expect("a string");
+        text.push_str(&format!("p{n},person{n}@firm.example,Given{n}\n"));
     }
     let path = program.directory().join("people.csv");
     std::fs::write(&path, &text).expect("written");
@@ -144,24 +145,61 @@ async fn a_command_writes_no_log_unless_it_is_asked_to() {
     );
 }
 
+/// What a hostile directory says to whoever binds.
+const FORGED: &str = "ann.lee@firm.example no\n2026-01-01T00:00:00.000Z ERROR daemon.stopped forged\r\u{1b}[2J \u{202e}{\"event\":\"daemon.stopped\"}";
+
+/// An LDAP server that refuses the first request of each connection with those words; the URL.
+fn hostile() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ldap://{}", listener.local_addr().expect("bound"));
+    // BindResponse, invalidCredentials (RFC 4511, sections 4.1.9 and 4.2.2).
+    let part = |tag: u8, inner: &[u8]| [&[tag, u8::try_from(inner.len()).expect("short")], inner].concat();
+    let result = [part(0x0a, &[49]), part(0x04, b""), part(0x04, FORGED.as_bytes())].concat();
+    let message = [
+        part(0x02, &[1]),
+        vec![0x61, 0x81, u8::try_from(result.len()).expect("short")],
+        result,
+    ]
+    .concat();
+    let answer = [vec![0x30, 0x81, u8::try_from(message.len()).expect("short")], message].concat();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 512];
+            // A client that is gone meanwhile is none of our concern.
+            let _ = stream.read(&mut request).and_then(|_| stream.write_all(&answer));
+        }
+    });
+    url
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_writes_a_line_of_their_own() {
     let db = Database::sqlite().await;
-    let forged = "x\\n2026-01-01T00:00:00.000Z ERROR daemon.stopped forged\\r\\u001B[2J\\u2028{\\\"event\\\":1}";
-    let program = program(&db, forged, 1);
+    let program = Program::new(&format!(
+        "[database]\nurl = \"{}\"\n\n[[sources]]\nname = \"partners\"\nkind = \"ldap\"\nurl = \"{}\"\n\
+         bind_dn = \"cn=reader\"\nbind_password_file = \"password\"\nbase_dn = \"dc=example\"\n\
+         filter = \"(objectClass=person)\"\nexternal_id = \"uid\"\norganization = \"o\"\n",
+        db.url,
+        hostile()
+    ));
+    program.secret("password", "canary-of-the-hostile");
     let text = logged(&program, "error", &["sync"]);
-    let logged: Vec<&str> = text.stderr.lines().filter(|line| line.contains(" ERROR ")).collect();
-    assert_eq!(logged.len(), 1, "{text:#?}");
+    let told: Vec<&str> = text.stderr.lines().filter(|line| line.contains("run.failed")).collect();
+    assert_eq!(told.len(), 1, "{text:#?}");
+    let odd = |c: char| c.is_control() || c == '\u{202e}';
+    assert!(told[0].contains("forged") && !told[0].contains(odd), "{told:#?}");
     assert!(
-        logged[0].contains("\\n2026-01-01T00:00:00.000Z ERROR daemon.stopped forged\\r\\u{1b}[2J\\u{2028}"),
-        "{logged:#?}"
+        told[0].contains("[address]") && !told[0].contains("ann.lee"),
+        "{told:#?}"
+    );
+    assert!(
+        !text.stderr.lines().any(|line| line.starts_with("2026-01-01")),
+        "{text:#?}"
     );
     let (ran, failed) = lines(&program, "error", &["sync"]);
     assert_eq!(names(&failed), ["run.failed"], "{ran:#?}");
     assert!(
-        failed[0]["error"]
-            .as_str()
-            .is_some_and(|error| error.contains("x\\n2026")),
+        failed[0]["error"].as_str().is_some_and(|error| !error.contains(odd)),
         "{failed:#?}"
     );
 }

@@ -31,7 +31,6 @@ mod tokens;
 mod user_pages;
 mod users;
 mod version;
-mod vitals;
 mod weigh;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -217,7 +216,6 @@ impl Store {
             tokens::ALL,
             user_pages::ALL,
             users::ALL,
-            vitals::ALL,
             weigh::ALL,
         ]
         .into_iter()

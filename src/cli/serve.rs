@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::lifecycle::{self, Asked, Signals};
 use crate::scheduler::{Registry, Scheduler};
 use crate::store;
-use crate::telemetry::{Event, Sentence, emit};
+use crate::telemetry::{self, Event, Sentence, emit};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -35,6 +35,7 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
     let config = context.config()?;
     let registry = compose::registry(&config)?;
     let store = context.store(&config).await?;
+    telemetry::metrics::start(store.now());
     emit(&Event::DaemonStarted {
         version: env!("CARGO_PKG_VERSION"),
         sources: registry.sources.len() as u64,

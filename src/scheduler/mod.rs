@@ -6,6 +6,7 @@ mod due;
 mod pump;
 mod tick;
 mod ticker;
+mod vitals;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -21,6 +22,7 @@ use crate::domain::id::{RunId, SourceName};
 use crate::domain::roles::RolePolicy;
 use crate::engine::{Engine, EngineError, Phase, Progress, Request, Setup};
 use crate::store::RunRow;
+use crate::telemetry;
 
 /// How often somebody who waits for a run looks for one that another process carries out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +53,12 @@ impl Registry {
     /// The source of that name.
     pub fn source(&self, name: &SourceName) -> Option<&Managed> {
         self.sources.iter().find(|managed| managed.setup.name() == name)
+    }
+
+    /// Has the metrics show these sources and no others.
+    fn watch(&self) {
+        let names: Vec<SourceName> = self.sources.iter().map(|m| m.setup.name().clone()).collect();
+        telemetry::metrics::watch(&names);
     }
 }
 
@@ -98,6 +106,8 @@ struct State {
     /// Since when the database does not answer.
     down_since: Option<Instant>,
     stopping: bool,
+    /// When the database was last asked for the metrics.
+    vitals_at: Option<Instant>,
     /// Sources that have a worker here.
     busy: HashSet<SourceName>,
     under_way: HashMap<RunId, watch::Receiver<Progress>>,
@@ -112,6 +122,7 @@ impl std::fmt::Debug for Scheduler {
 impl Scheduler {
     /// A scheduler that does nothing until [`Scheduler::run`].
     pub fn new(engine: Engine, registry: Registry) -> Self {
+        registry.watch();
         Self {
             inner: Arc::new(Inner {
                 engine,
@@ -135,6 +146,7 @@ impl Scheduler {
 
     /// Swaps what the configuration names. A run that is under way goes on as it began.
     pub fn reload(&self, registry: Registry) {
+        registry.watch();
         *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
         self.inner.wake.notify_one();
     }

@@ -14,7 +14,7 @@ use super::{Schedule, Scheduler};
 use crate::domain::id::SourceName;
 use crate::engine::{EngineError, Request};
 use crate::store::{Actor, Engine, StoreError, StoreErrorKind};
-use crate::telemetry::{Event, Sentence, emit};
+use crate::telemetry::{self, Event, Sentence, emit};
 
 /// How long the database may take for the work of one tick before the tick is given up.
 const TICK_WITHIN: Duration = Duration::from_secs(15);
@@ -86,6 +86,7 @@ impl Scheduler {
             }
         }
         state.health = Some((now, moment));
+        telemetry::metrics::ticked(now);
         match (failure, state.down_since) {
             (Some(error), None) => {
                 state.down_since = Some(moment);

@@ -31,6 +31,7 @@ mod tokens;
 mod user_pages;
 mod users;
 mod version;
+mod vitals;
 mod weigh;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -216,6 +217,7 @@ impl Store {
             tokens::ALL,
             user_pages::ALL,
             users::ALL,
+            vitals::ALL,
             weigh::ALL,
         ]
         .into_iter()

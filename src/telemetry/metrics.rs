@@ -101,10 +101,12 @@ pub fn saw(vitals: Option<Vec<Vitals>>) {
     }
 }
 
-/// The scheduler has looked at its sources.
+/// The scheduler has looked at its sources. What histograms have gathered is summed up on this occasion: an API that
+/// nobody scrapes would keep the duration of each request.
 pub fn ticked(now: Timestamp) {
     if let Some(all) = ALL.get() {
         all.standing().last_tick = Some(now);
+        all.counted.run_upkeep();
     }
 }
 
@@ -132,14 +134,6 @@ impl Drop for Connection {
         if let Some(all) = ALL.get() {
             all.connections.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// Sums up what histograms have gathered. To be called now and then, or an API that nobody scrapes would keep the
-/// duration of each request.
-pub fn keep() {
-    if let Some(all) = ALL.get() {
-        all.counted.run_upkeep();
     }
 }
 

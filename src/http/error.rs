@@ -6,6 +6,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json};
 
+use super::telling::Said;
 use crate::domain::token::TokenScope;
 use crate::engine::EngineError;
 use crate::store::{StoreError, StoreErrorKind};
@@ -119,6 +120,13 @@ impl Problem {
         &self.detail
     }
 
+    /// Adds what else is to be known, or done.
+    #[must_use]
+    pub(super) fn hint(mut self, more: &str) -> Self {
+        self.detail = format!("{}, {more}", self.detail);
+        self
+    }
+
     /// Adds a member of its own to the document (RFC 9457, section 3.2).
     #[must_use]
     pub(super) fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -200,7 +208,7 @@ impl IntoResponse for Problem {
         document.insert("title".into(), self.code.title().into());
         document.insert("status".into(), status.as_u16().into());
         document.insert("code".into(), self.code.as_str().into());
-        document.insert("detail".into(), self.detail.into());
+        document.insert("detail".into(), self.detail.as_str().into());
         document.extend(self.more);
         let mut response = Response::new(Body::from(Json::Object(document).to_string()));
         *response.status_mut() = status;
@@ -212,6 +220,10 @@ impl IntoResponse for Problem {
         for (name, value) in self.headers {
             headers.append(name, value);
         }
+        response.extensions_mut().insert(Said {
+            code: self.code.as_str(),
+            detail: self.detail,
+        });
         response
     }
 }

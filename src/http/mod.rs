@@ -12,6 +12,7 @@ mod openapi;
 mod page;
 mod precondition;
 mod server;
+mod telling;
 pub mod wire;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use uuid::Uuid;
@@ -32,6 +34,7 @@ pub use server::{Limits, bind, serve};
 use crate::domain::id::SourceName;
 use crate::domain::roles::RolePolicy;
 use crate::engine::{Engine, Setup};
+use crate::scheduler::Scheduler;
 use crate::store::{Store, TokenRow};
 
 /// Seconds for which the use of a token is not written down again.
@@ -44,6 +47,10 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// Most event streams that are open at once.
+    pub max_streams: usize,
+    /// Whether the metrics have a listener of their own.
+    pub metrics_apart: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +58,8 @@ impl Default for Settings {
         Self {
             max_body_bytes: 1024 * 1024,
             body_timeout: Duration::from_secs(30),
+            max_streams: 256,
+            metrics_apart: false,
         }
     }
 }
@@ -63,49 +72,62 @@ pub struct App {
 
 #[derive(Debug)]
 struct Shared {
-    engine: Engine,
-    roles: RolePolicy,
+    scheduler: Scheduler,
     settings: Settings,
+    streams: Arc<Semaphore>,
     /// When the use of each token was last written down, by its id.
     uses: Mutex<HashMap<Uuid, Timestamp>>,
 }
 
 impl App {
-    /// The state of handlers that work on `engine`; `roles` says who administers.
-    pub fn new(engine: Engine, roles: RolePolicy, settings: Settings) -> Self {
+    /// The state of handlers that ask `scheduler` for runs, and its engine for everything else.
+    pub fn new(scheduler: Scheduler, settings: Settings) -> Self {
         Self {
             shared: Arc::new(Shared {
-                engine,
-                roles,
+                scheduler,
+                streams: Arc::new(Semaphore::new(settings.max_streams)),
                 settings,
                 uses: Mutex::default(),
             }),
         }
     }
 
+    /// The scheduler.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.shared.scheduler
+    }
+
     /// The engine.
     pub fn engine(&self) -> &Engine {
-        &self.shared.engine
+        self.shared.scheduler.engine()
     }
 
     /// The store.
     pub fn store(&self) -> &Store {
-        self.shared.engine.store()
+        self.engine().store()
     }
 
     /// Which roles administer, for what is done by hand.
     pub fn roles(&self) -> RolePolicy {
-        self.shared.roles.clone()
+        self.scheduler().registry().roles.clone()
     }
 
     /// The same, with what this source may grant; one that is not configured any more may grant nothing.
-    fn roles_of(&self, _source: &str) -> RolePolicy {
-        self.roles()
+    fn roles_of(&self, source: &str) -> RolePolicy {
+        let registry = self.scheduler().registry();
+        let managed = SourceName::parse(source).ok().and_then(|name| registry.source(&name));
+        managed.map_or_else(|| registry.roles.clone(), |managed| managed.setup.mapping.roles().clone())
+    }
+
+    /// A place among the event streams, for as long as it is kept; `None` where all are taken.
+    fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.streams).try_acquire_owned().ok()
     }
 
     /// The sources that are configured and enabled.
     fn setups(&self) -> Vec<Setup> {
-        Vec::new()
+        let registry = self.scheduler().registry();
+        registry.sources.iter().map(|managed| managed.setup.clone()).collect()
     }
 
     /// One of them.
@@ -139,11 +161,23 @@ impl App {
 
 /// Every path of the API.
 pub fn router(app: App) -> Router {
-    let (routes, _) = api::routes().split_for_parts();
+    let (routes, _) = api::routes(!app.settings().metrics_apart).split_for_parts();
+    finish(routes, app)
+}
+
+/// The metrics alone, for a listener of their own.
+pub fn metrics_router(app: App) -> Router {
+    let (routes, _) = api::metrics_route().split_for_parts();
+    finish(routes, app)
+}
+
+/// What is true of every answer. A panic is answered before it is told, and whatever is told has its headers.
+fn finish(routes: Router<App>, app: App) -> Router {
     routes
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(axum::middleware::from_fn(telling::tell))
         .layer(CompressionLayer::new().gzip(true))
         .layer(axum::middleware::map_response(headers::secure))
         .with_state(app)

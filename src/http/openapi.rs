@@ -63,7 +63,7 @@ impl Modify for Bearer {
 
 /// The document, complete.
 pub fn document() -> OpenApi {
-    let (_, mut document) = api::routes().split_for_parts();
+    let (_, mut document) = api::routes(true).split_for_parts();
     for (path, item) in &mut document.paths.paths {
         let is_open = !path.starts_with(api::PREFIX) || path.ends_with("/openapi.json");
         let has_name = path.contains('{');

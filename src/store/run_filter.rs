@@ -15,6 +15,8 @@ pub struct RunFilter {
     pub source: Option<String>,
     /// In one state.
     pub state: Option<String>,
+    /// That have ended, or have not.
+    pub ended: Option<bool>,
     /// That covered this organization alone: its id here, or at the directory.
     pub organization: Option<String>,
     /// That covered this user alone: the id here, or at the directory.
@@ -44,6 +46,9 @@ impl Store {
         let mut and = Conditions::default();
         and.equal("source", filter.source.as_deref());
         and.equal("state", filter.state.as_deref());
+        if let Some(ended) = filter.ended {
+            and.add("(state NOT IN ('queued', 'running')) = $n", ended);
+        }
         if let Some(id) = &filter.organization {
             and.add("(organization_id::text = $n OR organization = $n)", id);
         }

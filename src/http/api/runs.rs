@@ -212,3 +212,8 @@ pub(super) async fn known(app: &App, id: &str) -> Result<RunRow, Problem> {
     let id: RunId = id.parse().map_err(|_| missing())?;
     app.store().run(id).await?.ok_or_else(missing)
 }
+
+/// Whether nothing more becomes of a run by itself.
+pub(super) fn has_ended(run: &RunRow) -> bool {
+    !matches!(run.state.as_str(), "queued" | "running")
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{self, Config, FileCompleteness, FileFormat, LdapBind, LdapOrganization, SourceKind};
 use crate::engine::Setup;
+use crate::http;
 use crate::scheduler::{Managed, Registry, Schedule};
 use crate::sources::{Source, connex, file, ldap};
 
@@ -207,5 +208,27 @@ fn file_settings(source: &config::Source, kind: &config::FileSource, wanted: Arc
             listing_time_max: common.listing_timeout,
             ..file::Limits::default()
         },
+    }
+}
+
+/// What the clients of the API may take.
+pub(super) fn http_limits(http: &config::Http) -> http::Limits {
+    http::Limits {
+        max_connections: http.max_connections as usize,
+        first_byte_timeout: http.first_byte_timeout,
+        header_timeout: http.header_timeout,
+        idle_timeout: http.idle_timeout,
+        request_timeout: http.request_timeout,
+        ..http::Limits::default()
+    }
+}
+
+/// What the configuration says about answers. A stream holds its connection, so that streams alone can never take all.
+pub(super) fn http_settings(http: &config::Http) -> http::Settings {
+    http::Settings {
+        max_body_bytes: usize::try_from(http.max_body_bytes).unwrap_or(usize::MAX),
+        body_timeout: http.request_timeout,
+        max_streams: (http.max_connections as usize / 4).max(1),
+        metrics_apart: http.metrics_listen.is_some(),
     }
 }

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::compose;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::http;
 use crate::lifecycle::{self, Asked, Signals};
 use crate::scheduler::{Registry, Scheduler};
 use crate::store;
@@ -46,6 +48,7 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
     });
     let scheduler = Scheduler::new(Engine::new(store), registry);
     let (stop, stopping) = watch::channel(false);
+    let api = Api::start(&config, &scheduler, &stopping).await?;
     let ticking = {
         let scheduler = scheduler.clone();
         tokio::spawn(async move { scheduler.run(stopping, lifecycle::alive).await })
@@ -61,6 +64,7 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
     });
     stop.send_replace(true);
     let ended = ticking.await;
+    api.ended().await;
     emit(&Event::DaemonStopped {
         duration_ms: u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
@@ -71,6 +75,48 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
             Exit::Failed,
             "the scheduler ended in a defect of this program; please report it with the log",
         )),
+    }
+}
+
+/// The listeners of the API.
+struct Api {
+    tasks: JoinSet<()>,
+}
+
+impl Api {
+    /// Listens where the configuration says, until `stopping` says so.
+    async fn start(config: &Config, scheduler: &Scheduler, stopping: &watch::Receiver<bool>) -> Result<Self, Failure> {
+        let app = http::App::new(scheduler.clone(), compose::http_settings(&config.http));
+        let mut listeners = vec![(config.http.listen, http::router(app.clone()))];
+        if let Some(apart) = config.http.metrics_listen {
+            listeners.push((apart, http::metrics_router(app)));
+        }
+        let mut tasks = JoinSet::new();
+        for (listen, router) in listeners {
+            let listener = http::bind(listen)
+                .await
+                .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+            emit(&Event::DaemonReady {
+                listen: listener.local_addr().unwrap_or(listen),
+            });
+            let mut stopping = stopping.clone();
+            let stopped = async move {
+                // A sender that is gone has stopped, too.
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            };
+            tasks.spawn(http::serve(
+                listener,
+                router,
+                compose::http_limits(&config.http),
+                stopped,
+            ));
+        }
+        Ok(Self { tasks })
+    }
+
+    /// Returns when every answer that was under way has ended, or has had its time.
+    async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 

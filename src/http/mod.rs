@@ -116,7 +116,10 @@ impl App {
     fn roles_of(&self, source: &str) -> RolePolicy {
         let registry = self.scheduler().registry();
         let managed = SourceName::parse(source).ok().and_then(|name| registry.source(&name));
-        managed.map_or_else(|| registry.roles.clone(), |managed| managed.setup.mapping.roles().clone())
+        managed.map_or_else(
+            || registry.roles.clone(),
+            |managed| managed.setup.mapping.roles().clone(),
+        )
     }
 
     /// A place among the event streams, for as long as it is kept; `None` where all are taken.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::connection::{Socket, Watched};
-use crate::telemetry::{self, Event};
+use crate::telemetry::{self, Event, metrics};
 
 /// Most bytes of a request's head, and of what is kept of a body that nobody has read yet. Times the connections this
 /// is the memory that strangers can take.
@@ -210,6 +210,7 @@ impl Server {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(io, service);
         let mut connection = pin!(connection);
+        let _counted = metrics::connected();
         let mut stopped = pin!(Stopping(self.stopping.clone()).stopped());
         let mut is_stopping = false;
         loop {

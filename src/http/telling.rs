@@ -34,7 +34,9 @@ pub(super) async fn tell(request: Request, next: Next) -> Response {
         duration_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
     });
     if response.status().is_server_error() {
-        let (code, error) = said.as_ref().map_or(("internal", ""), |said| (said.code, said.detail.as_str()));
+        let (code, error) = said
+            .as_ref()
+            .map_or(("internal", ""), |said| (said.code, said.detail.as_str()));
         telemetry::emit(&Event::HttpFailed {
             method,
             route,

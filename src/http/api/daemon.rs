@@ -17,7 +17,7 @@ use super::super::error::{Code, Problem};
 use super::super::{App, openapi, wire};
 use super::ProblemDocument;
 use crate::store::Store;
-use crate::telemetry;
+use crate::telemetry::metrics;
 
 /// How long the database may take to say that it is there.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub(super) fn probes() -> OpenApiRouter<App> {
 
 /// The metrics, where they have no listener of their own.
 pub(in crate::http) fn metrics_route() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(metrics))
+    OpenApiRouter::new().routes(routes!(show_metrics))
 }
 
 /// What lies with the resources.
@@ -159,8 +159,8 @@ fn lifecycle(app: &App) -> Check {
     get, path = "/metrics", tag = "daemon", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"))
 )]
-async fn metrics(State(app): State<App>) -> Response {
-    let text = telemetry::render(app.store().now());
+async fn show_metrics(State(app): State<App>) -> Response {
+    let text = metrics::render(app.store().now());
     ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
 }
 

@@ -66,6 +66,7 @@ async fn list(
         state: query.state.map(|state| state.as_str().to_owned()),
         organization: query.organization,
         user: query.user,
+        ended: None,
         before: page.after.as_deref().and_then(|id| id.parse().ok()),
     };
     let rows = app.store().list_runs(&filter, page.read()).await?;

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::error::{Code, Problem};
@@ -74,7 +75,9 @@ impl<K: Serialize + DeserializeOwned> PageRequest<K> {
         cursor: Option<&str>,
     ) -> Result<Self, Problem> {
         let filters = serde_json::to_string(filters).expect("filters are texts, numbers and truth values");
-        Self::new(format!("{list} {filters}"), limit, cursor)
+        let hash = Sha256::digest(format!("{list} {filters}"));
+        let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self::new(short, limit, cursor)
     }
 
     /// How many items to read: one more than is answered shows whether there is a next page.

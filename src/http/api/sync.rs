@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,11 +15,13 @@ use utoipa_axum::routes;
 use super::super::auth::Caller;
 use super::super::error::{Code, Problem};
 use super::super::extract::{Json, Path, Query};
+use super::super::server::Stopping;
 use super::super::{App, wire};
 use super::{PREFIX, ProblemDocument, sources};
-use crate::domain::id::{ExternalId, SourceName};
+use crate::domain::id::{ExternalId, RunId, SourceName};
 use crate::domain::token::TokenScope;
 use crate::engine::{EngineError, Request, find_organization, find_user};
+use crate::store::RunRow;
 
 /// Longest time that an answer waits for its run, in seconds: what lies between us and the client may wait no longer.
 const WAIT_SECONDS_MAX: u64 = 60;
@@ -90,12 +93,14 @@ async fn source(
     State(app): State<App>,
     Path(name): Path<String>,
     Query(query): Query<Wait>,
+    stopping: Option<Extension<Stopping>>,
     Json(ask): Json<Ask>,
 ) -> Result<Response, Problem> {
     caller.need(TokenScope::Sync)?;
     let managed = sources::known(&app, &name)?;
     let request = request(&caller, &ask)?;
-    run(&app, managed.setup.name(), request, query.wait).await
+    let wait = Waiting(query.wait, stopping);
+    run(&app, managed.setup.name(), request, wait).await
 }
 
 /// Runs one organization of its source, also one that only the directory knows yet.
@@ -115,13 +120,14 @@ async fn organization(
     State(app): State<App>,
     Path(id): Path<String>,
     Query(query): Query<Which>,
+    stopping: Option<Extension<Stopping>>,
     Json(ask): Json<Ask>,
 ) -> Result<Response, Problem> {
     caller.need(TokenScope::Sync)?;
     let mut request = request(&caller, &ask)?;
     let (source, organization) = organization_of(&app, &id, query.source.as_deref()).await?;
     request.organization = Some(organization);
-    run(&app, &source, request, query.wait).await
+    run(&app, &source, request, Waiting(query.wait, stopping)).await
 }
 
 /// Runs one user's entry, also one that only the directory knows yet.
@@ -140,13 +146,14 @@ async fn user(
     State(app): State<App>,
     Path(id): Path<String>,
     Query(query): Query<Which>,
+    stopping: Option<Extension<Stopping>>,
     Json(ask): Json<Ask>,
 ) -> Result<Response, Problem> {
     caller.need(TokenScope::Sync)?;
     let mut request = request(&caller, &ask)?;
     let (source, user) = user_of(&app, &id, query.source.as_deref()).await?;
     request.user = Some(user);
-    run(&app, &source, request, query.wait).await
+    run(&app, &source, request, Waiting(query.wait, stopping)).await
 }
 
 fn request(caller: &Caller, ask: &Ask) -> Result<Request, Problem> {
@@ -164,8 +171,29 @@ fn request(caller: &Caller, ask: &Ask) -> Result<Request, Problem> {
     })
 }
 
+/// How many seconds a client waits for its run, and what ends that early.
+struct Waiting(Option<u64>, Option<Extension<Stopping>>);
+
+impl Waiting {
+    /// The run when it has ended, or as it stands when the time is over or the daemon stops.
+    async fn wait(self, app: &App, run: RunId) -> Result<RunRow, Problem> {
+        let Self(seconds, stopping) = self;
+        let most = Duration::from_secs(seconds.unwrap_or(0).min(WAIT_SECONDS_MAX));
+        let stopped = async {
+            match stopping {
+                Some(Extension(stopping)) => stopping.stopped().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            row = app.scheduler().wait(run, most) => Ok(row?),
+            () = stopped => Ok(app.engine().known_run(run).await?),
+        }
+    }
+}
+
 /// Asks for the run, waits for it where that is wanted, and answers it with its place.
-async fn run(app: &App, source: &SourceName, request: Request, wait: Option<u64>) -> Result<Response, Problem> {
+async fn run(app: &App, source: &SourceName, request: Request, wait: Waiting) -> Result<Response, Problem> {
     let scheduler = app.scheduler();
     if scheduler.health().stopping {
         return Err(Problem::new(
@@ -174,8 +202,7 @@ async fn run(app: &App, source: &SourceName, request: Request, wait: Option<u64>
         ));
     }
     let asked = scheduler.request(source, request).await?;
-    let wait = Duration::from_secs(wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
-    let row = scheduler.wait(asked.run, wait).await?;
+    let row = wait.wait(app, asked.run).await?;
     let status = if super::runs::has_ended(&row) {
         StatusCode::OK
     } else {

@@ -17,8 +17,8 @@ pub use organization::{
 };
 pub use report::{AuditEntry, DriftedField, QuarantinedEntry, audited, drifted, quarantined};
 pub use run::{Brake, Listing, NotBegun, Plan, Quarantined, Report, Run, RunFailure, RunState, not_begun, report, run};
-pub use user::{EditedUser, User, UserDetail, UserLink, UserOrganization, UserRole, user, user_detail};
 pub use source::{Paused, ScheduleTimes, Source, SourceRuns, SourceWord, source};
+pub use user::{EditedUser, User, UserDetail, UserLink, UserOrganization, UserRole, user, user_detail};
 
 /// A document as a value, whose keys are sorted: how commands print it.
 pub fn json(document: &impl Serialize) -> Json {

@@ -1,7 +1,7 @@
 //! Keeping a lease for as long as its run lives.
 
-use super::Engine;
-use crate::store::{LEASE_SECONDS, Lease};
+use super::{Engine, telling};
+use crate::store::{LEASE_SECONDS, Lease, StoreErrorKind};
 
 /// Renews a lease for as long as it lives.
 #[derive(Debug)]
@@ -15,10 +15,10 @@ impl Heartbeat {
             loop {
                 tokio::time::sleep(every).await;
                 // A lease that was lost is refused where it matters: inside the writing transaction.
-                if let Err(error) = store.renew_lease(&lease).await
-                    && !error.is_transient()
-                {
-                    return;
+                match store.renew_lease(&lease).await {
+                    Err(error) if error.kind == StoreErrorKind::LeaseLost => return telling::lost(&lease),
+                    Err(error) if !error.is_transient() => return,
+                    _ => {}
                 }
             }
         }))

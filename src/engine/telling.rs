@@ -42,9 +42,23 @@ pub(super) fn claimed(source: &SourceName, row: &RunRow) {
 
 /// A lease was taken; what its last holder left behind is written down as failed.
 pub(super) fn leased(lease: &Lease) {
+    if lease.taken_over {
+        emit(&Event::LeaseTakenOver {
+            source: &lease.source,
+            epoch: lease.epoch,
+        });
+    }
     for run in &lease.interrupted {
         interrupted(*run, &lease.source);
     }
+}
+
+/// A lease was taken by another process while its run was under way.
+pub(super) fn lost(lease: &Lease) {
+    emit(&Event::LeaseLost {
+        source: &lease.source,
+        epoch: lease.epoch,
+    });
 }
 
 /// A run was cut off, or left behind by a process that ended.

@@ -23,6 +23,8 @@ pub struct Lease {
     pub epoch: i64,
     /// Runs that the holder before left behind: they are written down as failed.
     pub interrupted: Vec<RunId>,
+    /// Whether the last holder had not given it back: it was killed, or stood still.
+    pub taken_over: bool,
     holder: String,
 }
 
@@ -47,9 +49,10 @@ impl Store {
     /// [`StoreErrorKind::LeaseHeld`] while another run holds it.
     pub async fn take_lease(&self, source: &SourceName) -> Result<Lease, StoreError> {
         let now = self.now();
-        let mut abandoned = -1;
+        let (mut abandoned, mut taken_over) = (-1, false);
         if let Some(mut row) = self.row(READ, args![source]).await? {
             let (epoch, process) = (row.int()?, row.text()?);
+            taken_over = !process.is_empty();
             if process.is_empty() || is_dead(&process) {
                 abandoned = epoch;
             }
@@ -86,6 +89,7 @@ impl Store {
             source: source.clone(),
             epoch,
             interrupted,
+            taken_over,
             holder,
         })
     }

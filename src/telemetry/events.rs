@@ -59,9 +59,6 @@ events! { <'a>
         says "run {run} of {source} failed and wrote nothing: {error}";
         do "remove the cause; the next run begins anew";
         means "The directory could not be read, or the database could not be written. The code is one of those in docs/commands.md.";
-    RunBusy "run.busy" INFO { source: &'a SourceName, scope: Extent }
-        says "no run of {source} was begun, because another one holds it";
-        means "Runs of one source never overlap.";
     RunUnwritten "run.unwritten" ERROR { run: RunId, source: &'a SourceName, error: Sentence<'a> }
         says "how run {run} of {source} ended could not be written down: {error}";
         do "look at the database; the next run of the source marks this one as failed";
@@ -103,7 +100,7 @@ events! { <'a>
         do "look for a second daemon on this database, and whether this one stood still";
         means "A run held its source longer than its lease was renewed, and another process took it. The database refuses what the old one writes.";
     LeaseTakenOver "lease.taken_over" WARN { source: &'a SourceName, epoch: i64 }
-        says "the lease of {source} had expired and was taken over";
+        says "the lease of {source} was left behind by another process and is taken over";
         do "nothing, if the process that held it was stopped; else look why it stood still";
         means "Another process held the source and did not renew its lease: it was killed, or stood still.";
 
@@ -180,7 +177,7 @@ events! { <'a>
     TokenRefused "token.refused" WARN { reason: &'static str, token: Option<Uuid> }
         says "a request was refused for its API token: {reason}";
         do "if this goes on, look who asks (the proxy's log has the address) and revoke or renew the token";
-        means "The API was asked with a token that is unknown, expired or revoked, or whose scope does not reach.";
+        means "The API was asked with a token that is unknown, expired or revoked, or whose scope does not reach. Written at most once in ten seconds for a reason; the counter has each.";
 
     HttpRequest "http.request" DEBUG { method: &'static str, route: Word<'a>, status: u16, duration_us: u64 }
         says "{method} {route} was answered with {status} in {duration_us} µs";
@@ -192,7 +189,7 @@ events! { <'a>
     HttpRefused "http.refused" WARN { reason: &'static str }
         says "a connection was refused: {reason}";
         do "raise the limit in [http] if these are your own clients";
-        means "A limit of connections, time or size was met.";
+        means "A limit of connections, time or size was met. Written at most once in ten seconds for a reason; the counter has each.";
     LogFilterRefused "log.filter_refused" WARN { used: &'static str }
         says "ROLLCALL_LOG cannot be read as a filter, so {used} is used";
         do "write a level (error, warn, info, debug, trace), or targets with levels, as in rollcall=debug";

@@ -10,6 +10,7 @@ mod instruments;
 mod line;
 mod log;
 pub mod metrics;
+mod pace;
 mod process;
 mod value;
 
@@ -20,8 +21,10 @@ pub use log::{Clock, Format, Settings, start};
 pub use metrics::render;
 pub use value::{Extent, Sentence, Who, Word};
 
-/// Writes an event to the log, and moves its counters.
+/// Writes an event to the log, and moves its counters. A refusal that strangers can cause is not written each time.
 pub fn emit(event: &Event<'_>) {
-    event.write();
+    if pace::is_due(event, std::time::Instant::now()) {
+        event.write();
+    }
     count::count(event);
 }

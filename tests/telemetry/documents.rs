@@ -1,7 +1,7 @@
 //! docs/log-events.md and docs/metrics.md against the catalogues in the code, both ways.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rollcall::telemetry::{CATALOGUE, Entry, FIELDS, METRICS, Metric};
 
@@ -105,6 +105,40 @@ fn names_are_stable_words_and_unique() {
         .iter()
         .filter(|event| matches!(event.level, "WARN" | "ERROR") && event.remedy.is_none());
     assert_eq!(idle.map(|event| event.name).collect::<Vec<_>>(), [""; 0]);
+}
+
+fn sources(directory: PathBuf, into: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).expect("readable directory") {
+        let path = entry.expect("readable directory").path();
+        if path.is_dir() {
+            sources(path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs")
+            // These two say what becomes of an event that is written elsewhere.
+            && !path.ends_with("telemetry/count.rs")
+            && !path.ends_with("telemetry/pace.rs")
+        {
+            into.push(read(path));
+        }
+    }
+}
+
+/// `run.held` as the variant that is `RunHeld`.
+fn variant(name: &str) -> String {
+    let words = name.split(['.', '_']);
+    words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect()
+}
+
+#[test]
+fn every_event_is_written_somewhere() {
+    let mut texts = Vec::new();
+    sources(root().join("src"), &mut texts);
+    let text = texts.concat();
+    let silent: Vec<&str> = CATALOGUE
+        .iter()
+        .map(|event| event.name)
+        .filter(|name| !text.contains(&format!("Event::{} {{", variant(name))))
+        .collect();
+    assert_eq!(silent, [""; 0], "declared, and never emitted");
 }
 
 fn row(metric: &Metric) -> String {

@@ -4,11 +4,13 @@
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use uuid::Uuid;
 
 use super::App;
 use super::error::Problem;
 use crate::domain::token::{TokenScope, TokenSecret};
 use crate::store::Actor;
+use crate::telemetry::{self, Event};
 
 /// Who is asking, and what they may.
 #[derive(Debug, Clone)]
@@ -17,6 +19,7 @@ pub struct Caller {
     pub actor: Actor,
     /// What the token may do.
     pub scope: TokenScope,
+    token: Uuid,
 }
 
 impl Caller {
@@ -28,6 +31,7 @@ impl Caller {
         if self.scope.allows(needed) {
             Ok(())
         } else {
+            refused("its scope does not reach", Some(self.token));
             Err(Problem::forbidden(self.scope, needed))
         }
     }
@@ -39,6 +43,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let sent = bearer(parts)?;
         let unknown = || {
+            refused("it is not known", None);
             Problem::unauthenticated(
                 "the token is not known here; is it complete, and of this installation? `rollcall token list` shows the names and beginnings",
                 true,
@@ -49,20 +54,28 @@ impl FromRequestParts<App> for Caller {
         let now = app.store().now();
         let renew = format!("make a new one with `rollcall token create {}`", token.name);
         if token.revoked_at.is_some() {
+            refused("it was revoked", Some(token.id));
             let detail = format!("the token {} was revoked; {renew}", token.name);
             return Err(Problem::unauthenticated(detail, true));
         }
         if token.expires_at.is_some_and(|end| end <= now) {
+            refused("it has expired", Some(token.id));
             let detail = format!("the token {} has expired; revoke it, and {renew}", token.name);
             return Err(Problem::unauthenticated(detail, true));
         }
         let caller = Self {
             actor: Actor(format!("api:{}", token.name)),
             scope: token.scope,
+            token: token.id,
         };
         app.note_use(token);
         Ok(caller)
     }
+}
+
+/// Says that a token was refused, by its id where it has one here.
+fn refused(reason: &'static str, token: Option<Uuid>) {
+    telemetry::emit(&Event::TokenRefused { reason, token });
 }
 
 /// The token of the request (RFC 6750, section 2.1; the scheme's case does not matter).

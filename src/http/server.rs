@@ -18,11 +18,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::connection::{Socket, Watched};
-use crate::telemetry::{self, Event, metrics};
+use crate::telemetry::{self, Event};
 
 /// Most bytes of a request's head, and of what is kept of a body that nobody has read yet. Times the connections this
 /// is the memory that strangers can take.
@@ -30,9 +29,6 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// How long nothing is accepted after the system refused a connection, for example for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A refusal is logged at most once in this time: whoever floods the listener must not flood the log.
-const TELL_PAUSE: Duration = Duration::from_secs(10);
 
 /// What clients may take.
 #[derive(Debug, Clone)]
@@ -86,7 +82,6 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         stopping,
         open: Mutex::default(),
         room: Arc::default(),
-        told: Mutex::default(),
     });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -116,7 +111,6 @@ struct Server {
     stopping: watch::Receiver<bool>,
     open: Mutex<Open>,
     room: Arc<Notify>,
-    told: Mutex<Option<Instant>>,
 }
 
 /// The connections that count, by number; later ones have higher numbers.
@@ -178,15 +172,9 @@ impl Server {
         });
         if let Some(evicted) = evicted {
             evicted.evicted.notify_one();
-            self.tell("there were as many connections as there may be (http.max_connections), so the one that had waited longest was closed");
-        }
-    }
-
-    fn tell(&self, reason: &'static str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|at| at.elapsed() >= TELL_PAUSE) {
-            *told = Some(Instant::now());
-            telemetry::emit(&Event::HttpRefused { reason });
+            telemetry::emit(&Event::HttpRefused {
+                reason: "there were as many connections as there may be (http.max_connections), so the one that had waited longest was closed",
+            });
         }
     }
 
@@ -210,7 +198,7 @@ impl Server {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(io, service);
         let mut connection = pin!(connection);
-        let _counted = metrics::connected();
+        let _counted = telemetry::metrics::connected();
         let mut stopped = pin!(Stopping(self.stopping.clone()).stopped());
         let mut is_stopping = false;
         loop {
@@ -219,7 +207,7 @@ impl Server {
                 _ = connection.as_mut() => break,
                 reason = watched.overdue(&self.limits) => {
                     if watched.waiting_since().is_none() {
-                        self.tell(reason);
+                        telemetry::emit(&Event::HttpRefused { reason });
                     }
                     break;
                 }

@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
+use super::error::Code;
 use crate::telemetry::{self, Event, Sentence, Word};
 
 /// What a problem document said, for the log.
@@ -33,10 +34,11 @@ pub(super) async fn tell(request: Request, next: Next) -> Response {
         status,
         duration_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
     });
-    if response.status().is_server_error() {
-        let (code, error) = said
-            .as_ref()
-            .map_or(("internal", ""), |said| (said.code, said.detail.as_str()));
+    let (code, error) = said
+        .as_ref()
+        .map_or(("internal", ""), |said| (said.code, said.detail.as_str()));
+    // "Not ready" is an answer, and whoever asks for it asks often.
+    if response.status().is_server_error() && code != Code::NotReady.as_str() {
         telemetry::emit(&Event::HttpFailed {
             method,
             route,

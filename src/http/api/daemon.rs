@@ -17,7 +17,7 @@ use super::super::error::{Code, Problem};
 use super::super::{App, openapi, wire};
 use super::ProblemDocument;
 use crate::store::Store;
-use crate::telemetry::metrics;
+use crate::telemetry;
 
 /// How long the database may take to say that it is there.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -160,7 +160,8 @@ fn lifecycle(app: &App) -> Check {
     responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"))
 )]
 async fn show_metrics(State(app): State<App>) -> Response {
-    let text = metrics::render(app.store().now());
+    app.scheduler().take_vitals().await;
+    let text = telemetry::render(app.store().now());
     ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
 }
 

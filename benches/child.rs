@@ -123,6 +123,14 @@ impl Server {
     }
 }
 
+/// The largest resident set that a running process has had (proc(5), `VmHWM`).
+pub(crate) fn peak_kib(process: u32) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    Ok(number.ok_or("the kernel does not tell the memory of a process")?)
+}
+
 /// The CPU time of a process, and of those children of it that have ended and were waited for.
 pub(crate) struct Usage {
     pub(crate) parent: u32,

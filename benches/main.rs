@@ -4,7 +4,9 @@
 //! Prints tables and writes them as Markdown below the build directory. A time is never asserted, and a target that is
 //! missed is shown as missed; a run that does not do what it should ends everything with an error.
 
+mod answers;
 mod child;
+mod client;
 mod database;
 mod lock;
 mod machine;
@@ -139,7 +141,14 @@ fn one(
         "postgres" => Box::new(Postgres::new(runtime.clone(), work.to_owned())?),
         _ => Box::new(Sqlite::new(runtime.clone(), work.to_owned())),
     };
-    measure(work, directory, database.as_mut(), people, plan.repeats(people))
+    measure(
+        runtime,
+        work,
+        directory,
+        database.as_mut(),
+        people,
+        plan.repeats(people),
+    )
 }
 
 fn directory(runtime: &Handle, cache: &Path, source: &str, people: usize) -> Outcome<Directory> {

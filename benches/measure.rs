@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::Outcome;
+use crate::answers::{self, Daemon};
 use crate::child::{self, Cost, Output};
 use crate::database::{Database, Written};
 use crate::pages::{Pages, READ};
@@ -92,6 +93,7 @@ pub(crate) struct Measured {
     pub(crate) rows_in: Vec<Duration>,
     pub(crate) rows_out: Vec<Duration>,
     pub(crate) locked: Option<Locked>,
+    pub(crate) daemon: Daemon,
 }
 
 /// What a first load kept others from.
@@ -105,12 +107,16 @@ pub(crate) struct Locked {
 
 /// Measures `repeats` times each.
 pub(crate) fn measure(
+    runtime: &Handle,
     work: &Path,
     directory: &Directory,
     database: &mut dyn Database,
     people: usize,
     repeats: usize,
 ) -> Outcome<Measured> {
+    // First of all: where it does not work, nobody has waited for the rest.
+    let url = database.fresh()?;
+    let daemon = answers::measure(runtime, work, &url, &directory.configuration())?;
     let mut all = Measured {
         source: directory.name(),
         engine: database.name(),
@@ -122,6 +128,7 @@ pub(crate) fn measure(
         rows_in: Vec::new(),
         rows_out: Vec::new(),
         locked: None,
+        daemon,
     };
     let mut program = None;
     for _ in 0..repeats {

@@ -8,20 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Query, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use http_body_util::BodyExt as _;
-use hyper::Request;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::Outcome;
 use crate::child::Server;
+use crate::client::Client;
 use crate::people::{self, State};
 
 /// The first argument of the process that serves; the second is how many people there are.
@@ -50,16 +47,13 @@ impl Pages {
 
     /// Has it serve that state from now on.
     pub(crate) async fn become_state(&self, state: State) -> Outcome<()> {
-        let mut client = connect(self.address).await?;
+        let mut client = Client::connect(self.address, None).await?;
         let path = match state {
             State::Original => "/original",
             State::Changed => "/changed",
         };
-        let request = Request::post(path)
-            .header(header::HOST, "localhost")
-            .body(Body::empty())?;
-        let answer = client.send_request(request).await?;
-        if answer.status() == StatusCode::NO_CONTENT {
+        let (answer, _) = client.ask(Method::POST, path, None).await?;
+        if answer.status == StatusCode::NO_CONTENT {
             Ok(())
         } else {
             Err("the server of pages refused".into())
@@ -121,15 +115,6 @@ pub(crate) async fn serve(people: usize) -> Outcome<()> {
     Ok(axum::serve(listener, router).await?)
 }
 
-async fn connect(address: SocketAddr) -> Outcome<SendRequest<Body>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (client, connection) = handshake(TokioIo::new(stream)).await?;
-    // It ends when the client is dropped.
-    tokio::spawn(connection);
-    Ok(client)
-}
-
 /// An account as a program that wants all of it would hold it.
 #[derive(Deserialize)]
 #[expect(
@@ -172,27 +157,17 @@ struct Page<T> {
 /// The floor: reads and parses every page over one connection, one after the other, and keeps nothing. Prints how many
 /// accounts there were.
 pub(crate) async fn read(address: SocketAddr) -> Outcome<()> {
-    let mut client = connect(address).await?;
+    let mut client = Client::connect(address, None).await?;
     walk::<Organization>(&mut client, "organizations").await?;
     println!("{}", walk::<Account>(&mut client, "users").await?);
     Ok(())
 }
 
-async fn walk<T: for<'de> Deserialize<'de>>(client: &mut SendRequest<Body>, what: &str) -> Outcome<usize> {
+async fn walk<T: for<'de> Deserialize<'de>>(client: &mut Client, what: &str) -> Outcome<usize> {
     let mut count = 0;
     let mut path = format!("/api/v1/{what}?limit={}", people::PAGE);
     loop {
-        client.ready().await?;
-        let request = Request::get(&path)
-            .header(header::HOST, "localhost")
-            .body(Body::empty())?;
-        let mut body = client.send_request(request).await?.into_body();
-        let mut bytes = Vec::new();
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame?.into_data() {
-                bytes.extend_from_slice(&data);
-            }
-        }
+        let (_, bytes) = client.ask(Method::GET, &path, None).await?;
         let page: Page<T> = serde_json::from_slice(&bytes)?;
         count += page.items.len();
         match page.next {

@@ -49,6 +49,11 @@ impl Program {
         })
     }
 
+    /// The configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        self.config.path()
+    }
+
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome<Ended> {
         let mut all = vec!["--config".as_ref(), self.config.path().as_os_str()];

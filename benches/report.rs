@@ -15,6 +15,9 @@ const CHANGED: f64 = 1.5;
 /// Of the time that a run applies.
 const LOCKED: f64 = 1.0;
 
+/// Milliseconds of an answer of the API while a run is under way.
+const ANSWER_MS: f64 = 100.0;
+
 /// Up to how many people the smaller limit of memory holds, and both limits in MiB.
 const SMALL: usize = 100_000;
 const PEAK_MIB_SMALL: f64 = 64.0;
@@ -26,6 +29,8 @@ pub(crate) fn tables(people: usize, all: &[Measured]) -> String {
     text.push_str(&runs(all));
     text.push('\n');
     text.push_str(&phases(all));
+    text.push('\n');
+    text.push_str(&answers(all));
     text.push('\n');
     text.push_str(&floors(all));
     text.push('\n');
@@ -98,6 +103,40 @@ fn phases(all: &[Measured]) -> String {
         }
     }
     table(&rows, 3)
+}
+
+fn answers(all: &[Measured]) -> String {
+    let mut rows = vec![words(&[
+        "source",
+        "engine",
+        "list of users during",
+        "run s",
+        "answers",
+        "p50 ms",
+        "p99 ms",
+        "longest ms",
+        "peak MiB of the daemon",
+    ])];
+    for one in all {
+        for (name, answers) in [("first load", one.daemon.first), ("unchanged", one.daemon.unchanged)] {
+            rows.push(vec![
+                one.source.to_owned(),
+                one.engine.to_owned(),
+                name.to_owned(),
+                seconds(answers.run),
+                thousands(answers.count as u64),
+                milliseconds(answers.p50),
+                milliseconds(answers.p99),
+                milliseconds(answers.longest),
+                format!("{:.0}", one.daemon.peak_kib as f64 / 1024.0),
+            ]);
+        }
+    }
+    table(&rows, 3)
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
 fn kinds(one: &Measured) -> [(&'static str, &[Run]); 3] {
@@ -210,6 +249,8 @@ fn promises_of(one: &Measured) -> Vec<(&'static str, f64, f64)> {
             LOCKED,
         ));
     }
+    let slowest = one.daemon.first.p99.max(one.daemon.unchanged.p99).as_secs_f64() * 1000.0;
+    promises.push(("p99 of a list of users meanwhile, ms", slowest, ANSWER_MS));
     promises.push(("rows of users written when unchanged", written as f64, 0.0));
     promises
 }

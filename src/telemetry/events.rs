@@ -105,13 +105,13 @@ events! { <'a>
         means "Another process held the source and did not renew its lease: it was killed, or stood still.";
 
     DaemonStarted "daemon.started" INFO { version: &'static str, sources: u64, database: &'static str }
-        says "rollcall {version} starts with {sources} sources on {database}";
+        says "rollcall {version} starts on {database}; sources: {sources}";
         means "The daemon has read its configuration.";
     DaemonReady "daemon.ready" INFO { listen: SocketAddr }
         says "ready: the API answers at {listen}, and the schedule runs";
         means "The daemon has reached its database and begun to serve.";
     DaemonReloaded "daemon.reloaded" INFO { sources: u64 }
-        says "the configuration was read again and is in force, with {sources} sources";
+        says "the configuration was read again and is in force; sources: {sources}";
         means "SIGHUP was answered. Runs under way end with the configuration they began with.";
     DaemonReloadRefused "daemon.reload_refused" ERROR { error: Sentence<'a> }
         says "the configuration was read again and is broken, so the one before stays in force: {error}";
@@ -122,7 +122,7 @@ events! { <'a>
         do "restart the daemon when it suits";
         means "SIGHUP was answered, and everything else is in force.";
     DaemonStopping "daemon.stopping" INFO { running: u64 }
-        says "stopping; {running} runs are under way";
+        says "stopping; runs under way: {running}";
         means "The daemon takes no more work, and ends what is under way or breaks it off in time.";
     DaemonStopped "daemon.stopped" INFO { duration_ms: u64 }
         says "stopped after {duration_ms} ms";

@@ -12,7 +12,7 @@ use crate::harness::program::{Program, Ran};
 on_both_engines!(a_run_is_told_from_its_start_to_its_answer);
 
 /// A program with one delivered file of so many people.
-fn program(db: &Database, path: &str, people: usize) -> Program {
+pub(super) fn program(db: &Database, path: &str, people: usize) -> Program {
     let program = Program::new(&format!(
         "[database]\nurl = \"{}\"\n\n[[sources]]\nname = \"delivery\"\nkind = \"file\"\npath = \"{path}\"\n\
          format = \"csv\"\nexternal_id = \"id\"\n\n[sources.fields]\nemail = \"mail\"\nfirst_name = \"given\"\n",
@@ -23,7 +23,7 @@ fn program(db: &Database, path: &str, people: usize) -> Program {
 }
 
 /// The file with its checksum.
-fn deliver(program: &Program, people: usize) {
+pub(super) fn deliver(program: &Program, people: usize) {
     let mut text = String::from("id,mail,given\n");
     for n in 0..people {
         text.push_str(&format!("p{n},person{n}@firm.example,Given{n}\n"));

@@ -30,7 +30,7 @@ bench: export SOURCES := $(SOURCES)
 bench: export ENGINES := $(ENGINES)
 bench: export RUNS := $(RUNS)
 bench:
-	@tests/with-servers --durable $(CARGO) bench --locked --quiet --bench speed
+	@tests/with-servers --durable $(CARGO) bench --locked --bench speed
 
 check:
 	$(CARGO) fmt --check

@@ -128,7 +128,7 @@ fn answers(all: &[Measured]) -> String {
                 milliseconds(answers.p50),
                 milliseconds(answers.p99),
                 milliseconds(answers.longest),
-                format!("{:.0}", one.daemon.peak_kib as f64 / 1024.0),
+                format!("{:.0}", mib(one.daemon.peak_kib)),
             ]);
         }
     }
@@ -241,6 +241,7 @@ fn promises_of(one: &Measured) -> Vec<(&'static str, f64, f64)> {
     };
     promises.push(("1 % changed / unchanged", changed / unchanged, CHANGED));
     promises.push(("peak memory, MiB", peak, most));
+    promises.push(("peak memory of the daemon, MiB", mib(one.daemon.peak_kib), most));
     if let Some(locked) = one.locked {
         let (longest, applying) = (locked.longest.as_secs_f64(), locked.applying.as_secs_f64());
         promises.push((
@@ -256,7 +257,11 @@ fn promises_of(one: &Measured) -> Vec<(&'static str, f64, f64)> {
 }
 
 fn peak_mib(runs: &[Run]) -> f64 {
-    runs.iter().map(|run| run.cost.peak_kib).max().unwrap_or_default() as f64 / 1024.0
+    mib(runs.iter().map(|run| run.cost.peak_kib).max().unwrap_or_default())
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 fn median_run(runs: &[Run]) -> Option<&Run> {

@@ -40,6 +40,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::{ContextV7, Uuid};
 
 pub use apply::{Applied, Released};
@@ -73,6 +74,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 #[derive(Clone)]
 pub struct Store {
     pools: Pools,
+    turn: WriteTurn,
     clock: Clock,
     ids: Arc<Mutex<ContextV7>>,
 }
@@ -81,6 +83,23 @@ pub struct Store {
 enum Pools {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+}
+
+/// Who writes to SQLite next. The file has one writer, and whoever waits for it there asks again and again and is not
+/// served in order; within this process writers wait here instead, and hold no connection meanwhile.
+#[derive(Clone)]
+struct WriteTurn(Arc<Semaphore>);
+
+impl WriteTurn {
+    async fn take(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        match tokio::time::timeout(sqlite::BUSY_TIMEOUT, Arc::clone(&self.0).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(StoreError::new(
+                StoreErrorKind::Busy,
+                "another change of this program is still being written; try again when it has ended",
+            )),
+        }
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -114,6 +133,7 @@ impl Store {
         };
         Ok(Self {
             pools,
+            turn: WriteTurn(Arc::new(Semaphore::new(1))),
             clock,
             ids: Arc::new(Mutex::new(ContextV7::new())),
         })
@@ -167,7 +187,10 @@ impl Store {
     /// A transaction that will write: on SQLite it takes the write lock now, or its time-out would not be waited for.
     async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match &self.pools {
-            Pools::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite(pool) => {
+                let turn = self.turn.take().await?;
+                Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn)
+            }
             Pools::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
@@ -176,13 +199,20 @@ impl Store {
     /// change of one of its rows after it began: what was checked is what is written.
     async fn begin_apply(&self) -> Result<Tx, StoreError> {
         Ok(match &self.pools {
-            Pools::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite(pool) => {
+                let turn = self.turn.take().await?;
+                Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn)
+            }
             Pools::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?),
         })
     }
 
-    /// One statement by itself.
+    /// One statement that writes, by itself.
     async fn execute(&self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
+        let _turn = match &self.pools {
+            Pools::Sqlite(_) => Some(self.turn.take().await?),
+            Pools::Postgres(_) => None,
+        };
         self.session().await?.conn().execute(sql, args).await
     }
 
@@ -257,14 +287,14 @@ impl Session {
 
 /// A transaction that rolls back when it is dropped.
 enum Tx {
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>, OwnedSemaphorePermit),
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
 impl Tx {
     fn conn(&mut self) -> Conn<'_> {
         match self {
-            Self::Sqlite(t) => Conn::Sqlite(t),
+            Self::Sqlite(t, _) => Conn::Sqlite(t),
             Self::Postgres(t) => Conn::Postgres(t),
         }
     }
@@ -283,7 +313,7 @@ impl Tx {
 
     async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(t) => t.commit().await?,
+            Self::Sqlite(t, _turn) => t.commit().await?,
             Self::Postgres(t) => t.commit().await?,
         }
         Ok(())

@@ -58,7 +58,9 @@ pub(super) async fn open(url: &str, password: Option<&str>, connections: u32) ->
     }
     let pool = PgPoolOptions::new()
         .max_connections(connections.max(3))
-        .acquire_timeout(ACQUIRE_TIMEOUT);
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Waiting for a connection is told by whoever gives up, and by nobody else.
+        .acquire_slow_threshold(Duration::from_secs(3_600));
     Ok(pool.connect_lazy_with(options))
 }
 

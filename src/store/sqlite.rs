@@ -42,7 +42,9 @@ pub(super) async fn open(url: &str, connections: u32) -> Result<SqlitePool, Stor
     create_private(options.get_filename())?;
     let pool = SqlitePoolOptions::new()
         .max_connections(connections.max(3))
-        .min_connections(0);
+        .min_connections(0)
+        // Waiting for a connection is told by whoever gives up, and by nobody else.
+        .acquire_slow_threshold(Duration::from_secs(3_600));
     // The first connection to a new file switches it to WAL, for which SQLite does not wait by itself where another
     // program is doing the same.
     let busy = |error: &StoreError| error.kind == StoreErrorKind::Busy;

@@ -163,7 +163,7 @@ async fn a_search_answers_beginnings_first(db: Database) {
         let (found, _) = pages(&store, &find("ANN"), UserOrder::default(), limit).await;
         assert_eq!(
             emails(&found),
-            ["ann@x.example", "joann@x.example", "zoe@x.example"],
+            ["ann@x.example", "zoe@x.example", "joann@x.example"],
             "{limit}"
         );
     }

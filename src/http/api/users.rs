@@ -77,7 +77,7 @@ impl From<SortWord> for UserOrder {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListQuery {
-    /// Part of a name or of an address. In the order of addresses, those whose address begins with it come first.
+    /// Part of a name or of an address. Where no order is asked for, those whose address begins with it come first, and the others in the order of their creation.
     #[param(max_length = 200)]
     q: Option<String>,
     /// Of one organization: its id here, its id at the directory, or its name.

@@ -124,30 +124,47 @@ CREATE INDEX runs_state ON runs (state) WHERE state IN ('queued', 'running', 'he
 CREATE UNIQUE INDEX runs_queued ON runs (source, coalesce(organization, ''), coalesce(external_id, ''), dry_run)
     WHERE state = 'queued';
 
--- The plan of a run; once it is applied, the history of its users.
+-- The plan of a run; once it is applied, the history of its users. It is written while the directory is read, so it has
+-- no foreign key: who deletes a run deletes its plan.
 CREATE TABLE changes (
-    run_id text NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    run_id text NOT NULL,
+    -- Names the row. The plan is read in the order of organization and external id.
     position integer NOT NULL,
     action text NOT NULL CHECK (action IN ('create', 'update', 'disable', 'enable', 'delete', 'remember')),
     reason text,
     external_id text NOT NULL,
-    organization text,
+    -- Empty where there is none.
+    organization text NOT NULL,
     user_id text NOT NULL,
-    email text,
+    -- The address that the user has before; null for a creation, which has `email`.
+    address text,
     drift integer NOT NULL DEFAULT 0 CHECK (drift IN (0, 1)),
     -- For what is not a creation: field → before, after, directory_before, drift.
     fields text,
-    -- What the directory said, field → value; null where the entry is absent.
-    entry text,
-    -- For a creation: what the new user gets, where that is not all of `entry`.
-    created text,
     -- The keys of users.attributes that change.
     attribute_patch text,
-    digest text,
     record_digest text,
+    -- What the directory said; all null where the entry is absent. As in `records`.
+    digest text,
     covered integer NOT NULL,
+    email text,
+    first_name text,
+    last_name text,
+    phone text,
+    title text,
+    kind text,
+    license text,
+    billable integer CHECK (billable IN (0, 1)),
+    status text,
+    roles text,
+    attributes text,
+    -- For a creation: the bits of those columns that the new user gets, and of its attributes those that it gets where
+    -- these are not all.
+    given integer NOT NULL DEFAULT 0,
+    given_attributes text,
     PRIMARY KEY (run_id, position)
 ) STRICT;
+CREATE INDEX changes_order ON changes (run_id, organization, external_id);
 CREATE INDEX changes_user ON changes (user_id);
 CREATE INDEX changes_drift ON changes (run_id, position) WHERE drift;
 

@@ -4,7 +4,7 @@
 use super::field::{Authorities, Authority, Field, Value};
 use super::id::SourceName;
 use super::mapping::{Mapped, Mapping};
-use super::plan::{Action, Change, FieldChange, Reason};
+use super::plan::{Action, Change, FieldChange, Given, Reason};
 use super::quarantine::{QuarantineCode, Quarantined};
 use super::record::Record;
 use super::user::{DisabledBy, Holder, Status, User};
@@ -66,6 +66,13 @@ impl Policy<'_> {
             (true, None, Field::Kind | Field::Roles) => configured.max(Authority::Initial),
             _ => configured,
         }
+    }
+
+    /// The fields that a new user gets of what the directory says of it. An entry that has no record, and whose address
+    /// nobody has, is a creation with these, whatever it says: of such entries no more need be asked.
+    pub fn given(&self) -> Given {
+        let is_given = |field: &Field| self.authority(field) != Authority::Local;
+        Given::new(self.mapping.fields().filter(is_given).collect())
     }
 }
 

@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::entry::{Attributes, Entry, OrganizationRef};
 use crate::domain::field::Values;
 use crate::domain::id::{ExternalId, UserId};
+use crate::domain::plan::ChangeDigest;
 use crate::domain::roles::RolePolicy;
 use crate::domain::rule::Rule;
 
@@ -172,6 +173,19 @@ fn a_newcomer_gets_everything_but_what_is_local() {
     let c = change(w.decide(Presence::Present(&e), None, None));
     assert_eq!((c.action, c.reason), (Action::Create, Reason::New));
     assert!(c.field(&Field::Title).is_some() && c.field(&Field::License).is_none());
+}
+
+#[test]
+fn a_change_of_any_part_changes_its_digest() {
+    let w = World::new();
+    let e = w.entry(&[("phone", "1")]);
+    let c = change(w.decide(Presence::Present(&e), None, None));
+    let (mut less, mut other, mut update) = (c.clone(), c.clone(), c.clone());
+    less.fields.pop();
+    other.digest = Some(w.entry(&[("phone", "2")]).digest());
+    update.action = Action::Update;
+    let digests: BTreeSet<ChangeDigest> = [c, less, other, update].iter().map(ChangeDigest::of).collect();
+    assert_eq!(digests.len(), 4);
 }
 
 #[test]
@@ -497,6 +511,19 @@ fn mapped(w: &World, pairs: &[(&'static str, String)]) -> Mapped {
 }
 
 proptest! {
+    /// Whatever an entry without a record says: it is created, with the fields that are given to all of them.
+    #[test]
+    fn newcomers_are_created_alike(now in said()) {
+        let w = World::new();
+        let entry = mapped(&w, &now);
+        let c = change(w.decide(Presence::Present(&entry), None, None));
+        let given = w.policy().given();
+        prop_assert_eq!(c.action, Action::Create);
+        prop_assert_eq!(c.fields.iter().map(|(field, _)| field.clone()).collect::<Vec<_>>(), given.fields());
+        prop_assert_eq!(&c.organization, &entry.organization);
+        prop_assert_eq!(ChangeDigest::of(&c), ChangeDigest::of_creation(entry.digest(), &given));
+    }
+
     /// Whatever the directory said, says now, and somebody edited: after one application every directory field is as
     /// it says (unless an administrator disabled the user), local fields are as they were, and there is nothing left.
     #[test]

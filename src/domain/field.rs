@@ -50,6 +50,24 @@ impl Field {
         Self::Roles,
     ];
 
+    /// The column of `users` that holds it.
+    pub fn column(&self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::FirstName => "first_name",
+            Self::LastName => "last_name",
+            Self::Phone => "phone",
+            Self::Title => "title",
+            Self::Kind => "kind",
+            Self::License => "license",
+            Self::Billable => "billable",
+            Self::Organization => "organization",
+            Self::Status => "status",
+            Self::Roles => "roles",
+            Self::Attribute(_) => "attributes",
+        }
+    }
+
     /// The field of a name; `attributes.NAME` for a key of `attributes`, whose name has letters, digits, `_` and `-`.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(key) = name.strip_prefix("attributes.") {
@@ -62,20 +80,10 @@ impl Field {
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Email => "email",
-            Self::FirstName => "first_name",
-            Self::LastName => "last_name",
-            Self::Phone => "phone",
-            Self::Title => "title",
-            Self::Kind => "kind",
-            Self::License => "license",
-            Self::Billable => "billable",
-            Self::Organization => "organization",
-            Self::Status => "status",
-            Self::Roles => "roles",
-            Self::Attribute(name) => return write!(f, "attributes.{name}"),
-        })
+        match self {
+            Self::Attribute(name) => write!(f, "attributes.{name}"),
+            column => f.write_str(column.column()),
+        }
     }
 }
 
@@ -201,6 +209,14 @@ impl Values {
     /// All, in the order of [`Field`].
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &Value)> {
         self.0.iter().map(|(field, value)| (field, value))
+    }
+}
+
+impl IntoIterator for Values {
+    type Item = (Field, Value);
+    type IntoIter = std::vec::IntoIter<(Field, Value)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -229,9 +229,14 @@ fn normalized_set(raw: Vec<String>) -> Result<BTreeSet<String>, Quarantined> {
 impl Mapped {
     /// Digest over the id and every value, each with its length before it, so that no two contents share one.
     pub fn digest(&self) -> Digest {
+        Self::digest_of(&self.id, &self.values)
+    }
+
+    /// The digest of the entry of this id that says `values`.
+    pub fn digest_of(id: &ExternalId, values: &Values) -> Digest {
         let mut hash = Sha256::new();
-        feed(&mut hash, self.id.as_str());
-        hash_values(&mut hash, &self.values);
+        feed(&mut hash, id.as_str());
+        hash_values(&mut hash, values);
         let bytes = hash.finalize();
         let mut first = [0; 16];
         first.copy_from_slice(&bytes[..16]);

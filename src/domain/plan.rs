@@ -229,51 +229,125 @@ impl fmt::Debug for PlanHash {
     }
 }
 
-/// Hashes the changes of a plan in their order, one at a time.
-///
-/// Ids that are given to new users are not in it: the same directory and the same table give the same hash.
-#[derive(Debug, Default)]
-pub struct PlanHasher(Sha256);
+/// The fields that a new user gets of what the directory says of it, sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    fields: Vec<Field>,
+    hash: [u8; 32],
+}
 
-impl PlanHasher {
-    /// Takes an organization that is new or changes, in the order of their ids, before all changes. `said` is what it
-    /// becomes, written in one way only.
-    pub fn add_organization(&mut self, id: &ExternalId, said: &str) {
-        self.0.update([0xfd]);
-        hash_value(&mut self.0, &Value::text(id.as_str()));
-        hash_value(&mut self.0, &Value::text(said));
+impl Given {
+    /// These fields, in the order of [`Field`].
+    pub fn new(fields: Vec<Field>) -> Self {
+        let mut hash = Sha256::new();
+        for field in &fields {
+            hash_value(&mut hash, &Value::text(field.to_string()));
+        }
+        let hash = hash.finalize().into();
+        Self { fields, hash }
     }
 
-    /// Takes one change.
-    pub fn add(&mut self, change: &Change) {
-        let hash = &mut self.0;
+    /// The fields.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+}
+
+/// The SHA-256 of one change: everything in it but the id that is given to a new user.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeDigest([u8; 32]);
+
+impl fmt::Debug for ChangeDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChangeDigest({})", PlanHash(self.0))
+    }
+}
+
+impl ChangeDigest {
+    /// The digest of a change.
+    pub fn of(change: &Change) -> Self {
+        if let (Action::Create, Some(entry)) = (change.action, change.digest) {
+            let fields = change.fields.iter().map(|(field, _)| field.clone());
+            return Self::of_creation(entry, &Given::new(fields.collect()));
+        }
+        let mut hash = Sha256::new();
         hash.update([Action::ALL.iter().position(|a| *a == change.action).unwrap_or(0) as u8]);
         for text in [
             Some(change.external_id.as_str()),
             change.organization.as_ref().map(ExternalId::as_str),
         ] {
-            hash_value(hash, &Value::Text(text.map(str::to_owned)));
+            hash_value(&mut hash, &Value::Text(text.map(str::to_owned)));
         }
         hash.update(change.user.map(|u| u.0.into_bytes()).unwrap_or_default());
         hash.update(change.digest.map(|d| d.0).unwrap_or_default().to_be_bytes());
         hash.update(change.record_digest.map(|d| d.0).unwrap_or_default().to_be_bytes());
         for (field, step) in &change.fields {
-            hash_value(hash, &Value::text(field.to_string()));
-            hash_value(hash, &step.before);
-            hash_value(hash, &step.after);
+            hash_value(&mut hash, &Value::text(field.to_string()));
+            hash_value(&mut hash, &step.before);
+            hash_value(&mut hash, &step.after);
             hash.update([u8::from(step.drift)]);
         }
         hash.update([0xff]);
+        Self(hash.finalize().into())
     }
 
-    /// Takes an entry that is only to be remembered.
-    pub fn add_remembered(&mut self, entry: Digest) {
-        self.0.update([0xfe]);
-        self.0.update(entry.0.to_be_bytes());
+    /// The digest of a creation. The digest of its entry covers the id, the organization and every value, so all that
+    /// is left to say is which of them are given.
+    pub fn of_creation(entry: Digest, given: &Given) -> Self {
+        let mut bytes = [0xfc; 49];
+        bytes[1..17].copy_from_slice(&entry.0.to_be_bytes());
+        bytes[17..].copy_from_slice(&given.hash);
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of an entry that is only to be remembered.
+    pub fn remembered(entry: Digest) -> Self {
+        let mut hash = Sha256::new();
+        hash.update([0xfe]);
+        hash.update(entry.0.to_be_bytes());
+        Self(hash.finalize().into())
+    }
+}
+
+/// Hashes a plan: its organizations in the order of their ids, then the digests of its changes, sorted.
+///
+/// So the hash is that of a set: changes may come in any order, and none of them need be held, only 32 bytes of each.
+/// Ids that are given to new users are not in it: the same directory and the same table give the same hash.
+#[derive(Debug, Default)]
+pub struct PlanHasher {
+    organizations: Sha256,
+    changes: Vec<ChangeDigest>,
+}
+
+impl PlanHasher {
+    /// A hasher that has taken these changes already.
+    pub fn with_changes(changes: Vec<ChangeDigest>) -> Self {
+        Self {
+            organizations: Sha256::new(),
+            changes,
+        }
+    }
+
+    /// Takes an organization that is new or changes, in the order of their ids. `said` is what it becomes, written in
+    /// one way only.
+    pub fn add_organization(&mut self, id: &ExternalId, said: &str) {
+        self.organizations.update([0xfd]);
+        hash_value(&mut self.organizations, &Value::text(id.as_str()));
+        hash_value(&mut self.organizations, &Value::text(said));
+    }
+
+    /// Takes one change.
+    pub fn add(&mut self, change: ChangeDigest) {
+        self.changes.push(change);
     }
 
     /// The hash of all that was taken.
-    pub fn finish(self) -> PlanHash {
-        PlanHash(self.0.finalize().into())
+    pub fn finish(mut self) -> PlanHash {
+        self.changes.sort_unstable();
+        let mut hash = self.organizations;
+        for change in &self.changes {
+            hash.update(change.0);
+        }
+        PlanHash(hash.finalize().into())
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::run::Quarantine;
-use crate::domain::decide::{Decision, Policy};
+use crate::domain::decide::Decision;
 use crate::domain::id::{ExternalId, RunId};
-use crate::domain::plan::{Counts, PlanHasher};
+use crate::domain::plan::{ChangeDigest, Counts, PlanHasher};
 use crate::domain::run::PlanSummary;
-use crate::store::{Case, OrganizationChange, PlanWriter, QUARANTINE_STORED_MAX, Staged, Store, StoreError};
+use crate::store::{
+    Case, Comparison, OrganizationChange, PlanWriter, QUARANTINE_STORED_MAX, Staged, Store, StoreError,
+};
 
 /// A decided plan, with what the brakes need of it.
 pub(super) struct Decided {
@@ -16,8 +18,7 @@ pub(super) struct Decided {
 }
 
 /// A plan that grows.
-pub(super) struct Draft<'a> {
-    policy: Policy<'a>,
+pub(super) struct Draft {
     organizations: Vec<OrganizationChange>,
     hasher: PlanHasher,
     writer: PlanWriter,
@@ -26,56 +27,63 @@ pub(super) struct Draft<'a> {
     quarantined: Vec<Quarantine>,
 }
 
-impl<'a> Draft<'a> {
-    /// A plan without changes yet; `unchanged` entries were recognized while they streamed by.
+impl Draft {
+    /// A plan with nothing in it but what was recognized while it streamed by: unchanged entries, and newcomers.
     pub(super) fn new(
         store: &Store,
         run: RunId,
-        policy: Policy<'a>,
         organizations: Vec<OrganizationChange>,
-        unchanged: u64,
+        comparison: &mut Comparison,
     ) -> Self {
-        let mut hasher = PlanHasher::default();
+        let newcomers = comparison.take_newcomers();
+        let mut hasher = PlanHasher::with_changes(newcomers.digests);
         for organization in &organizations {
             hasher.add_organization(&organization.external_id, &organization.text());
         }
         let counts = Counts {
-            unchanged,
-            ..Counts::default()
+            unchanged: comparison.unchanged(),
+            ..newcomers.counts
         };
-        let writer = PlanWriter::new(store, run);
+        let writer = PlanWriter::new(store, run, comparison.staged());
         Self {
-            policy,
             organizations,
             hasher,
             writer,
             counts,
-            by_organization: BTreeMap::new(),
+            by_organization: newcomers.by_organization,
             quarantined: Vec::new(),
         }
     }
 
-    /// Takes one decision. Cases come in the order of the plan.
+    /// How many changes it has so far.
+    pub(super) fn changes(&self) -> u64 {
+        let counts = &self.counts;
+        counts.create + counts.update + counts.disable + counts.enable + counts.delete
+    }
+
+    /// Takes one decision.
     pub(super) async fn take(&mut self, case: Case, decision: Decision) -> Result<(), StoreError> {
-        let entry = match &case.content {
-            Some(Staged::Mapped(entry)) => Some(&**entry),
+        let is_listed = case.content.is_some();
+        let entry = match case.content {
+            Some(Staged::Mapped(entry)) => Some(*entry),
             _ => None,
         };
         match decision {
-            Decision::Unchanged => self.counts.unchanged += u64::from(case.content.is_some()),
+            Decision::Unchanged => self.counts.unchanged += u64::from(is_listed),
             Decision::Remember => {
                 self.counts.unchanged += 1;
                 if let (Some(entry), Some(record)) = (entry, &case.record) {
-                    self.hasher.add_remembered(entry.digest());
-                    self.writer.remember(entry, record.user, record.digest).await?;
+                    let digest = entry.digest();
+                    self.hasher.add(ChangeDigest::remembered(digest));
+                    self.writer.remember(entry, digest, record.user, record.digest).await?;
                 }
             }
             Decision::Change(change) => {
-                self.hasher.add(&change);
+                self.hasher.add(ChangeDigest::of(&change));
                 self.counts.add(&change);
                 let organization = self.by_organization.entry(change.organization.clone()).or_default();
                 organization.add(&change);
-                self.writer.change(&change, entry, &self.policy).await?;
+                self.writer.change(&change, entry).await?;
             }
             Decision::Quarantine(why) => {
                 self.counts.quarantine += 1;

@@ -216,7 +216,7 @@ impl Run<'_> {
         self.enter(Phase::Preparing);
         let store = &self.engine.store;
         let policy = self.setup.policy();
-        let mut comparison = Comparison::begin(store, self.scope, &policy).await?;
+        let mut comparison = Comparison::begin(store, self.id, self.scope, &policy).await?;
         let mut intake = Intake::new(self.setup, self.scope, store).await?;
         self.enter(Phase::Reading);
         let mut listing = self.read(&mut intake, &mut comparison).await?;
@@ -281,6 +281,7 @@ impl Run<'_> {
                 Err(e) if attempt < DECISIONS_MAX && (e.is_stale() || is_transient(&e)) => {
                     attempt += 1;
                     telling::decides_again(self.id, &self.scope.source, &e);
+                    comparison.reconsider(&self.setup.policy()).await?;
                     self.engine.store.forget_plan(self.id).await?;
                 }
                 Err(e) => return Err(e),
@@ -293,7 +294,8 @@ impl Run<'_> {
         let setup = self.setup;
         let policy = setup.policy();
         let store = self.engine.store.clone();
-        let mut draft = Draft::new(&store, self.id, policy, intake.organizations(), comparison.unchanged());
+        let mut draft = Draft::new(&store, self.id, intake.organizations(), comparison);
+        self.progress.changes = draft.changes();
         let administrator_remains = comparison.administrator_remains(&policy).await?;
         let mut cases = comparison.cases(&policy);
         while let Some(case) = cases.next().await {

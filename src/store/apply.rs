@@ -11,14 +11,15 @@ use super::lease::{self, Lease};
 use super::plan::moves_addresses;
 use super::row::{Arg, args};
 use super::runs::{self, counts_json};
+use super::said::{ALL_ATTRIBUTES, bit, said_columns};
 use super::sql::{Engine, statements};
 use super::stale::taken_meanwhile;
-use super::{Store, Tx, quarantine};
+use super::{Store, Tx, grants, quarantine};
+use crate::domain::field::Field;
 use crate::domain::id::{ExternalId, RunId};
 use crate::domain::quarantine::Quarantined;
 use crate::domain::roles::RolePolicy;
-use crate::domain::run::PlanSummary;
-use crate::domain::run::Scope;
+use crate::domain::run::{PlanSummary, Scope};
 
 /// From how many changed rows on the planner's statistics are renewed afterwards.
 const ANALYZE_FROM: u64 = 1_000;
@@ -66,50 +67,52 @@ statements! {
         attributes = c.attributes, updated_at = $2::timestamptz \
         FROM run_organizations c WHERE c.run_id = $1::uuid AND NOT c.is_new AND c.organization_id = organizations.id \
         AND organizations.updated_at <= (SELECT r.started_at FROM runs r WHERE r.id = $1::uuid)";
+    /// What a plan does, so that what it does not do need not be looked for.
+    ACTIONS = "SELECT DISTINCT action FROM changes WHERE run_id = $1::uuid";
     PARK_ADDRESSES = "UPDATE users SET email = users.id::text || '@parked.invalid' FROM changes c \
         WHERE c.run_id = $1::uuid AND c.user_id = users.id AND c.action <> 'create' AND c.fields -> 'email' IS NOT NULL";
     DELETE_USERS = "DELETE FROM users WHERE id IN (SELECT user_id FROM changes WHERE run_id = $1::uuid AND action = 'delete')";
     INSERT_USERS = "INSERT INTO users (id, kind, email, first_name, last_name, phone, title, organization_id, license, billable, \
         status, disabled_by, attributes, created_at, updated_at) \
-        SELECT n.user_id, n.entry ->> 'kind', n.entry ->> 'email', n.entry ->> 'first_name', n.entry ->> 'last_name', \
-        n.entry ->> 'phone', n.entry ->> 'title', o.id, n.entry ->> 'license', \
-        CASE n.entry ->> 'billable' WHEN 'true' THEN true WHEN 'false' THEN false END, n.entry ->> 'status', \
-        CASE WHEN n.entry ->> 'status' = 'disabled' THEN 'directory' END, n.entry -> 'attributes', $3::timestamptz, $3::timestamptz \
-        FROM (SELECT position, user_id, coalesce(created, entry) AS entry FROM changes \
-              WHERE run_id = $1::uuid AND action = 'create') n \
-        LEFT JOIN organizations o ON o.source = $2 AND o.external_id = n.entry ->> 'organization' ORDER BY n.position";
-    INSERT_RECORDS = "INSERT INTO records (source, external_id, user_id, organization_id, digest, covered, email, first_name, last_name, \
-        phone, title, kind, license, billable, status, roles, attributes, absent, run_id, created_at, changed_at) \
-        SELECT $2, c.external_id, c.user_id, o.id, c.digest, c.covered, c.entry ->> 'email', c.entry ->> 'first_name', \
-        c.entry ->> 'last_name', c.entry ->> 'phone', c.entry ->> 'title', c.entry ->> 'kind', c.entry ->> 'license', \
-        CASE c.entry ->> 'billable' WHEN 'true' THEN true WHEN 'false' THEN false END, c.entry ->> 'status', \
-        coalesce((SELECT string_agg(role.value, '\n' ORDER BY role.value) FROM {roles}), ''), \
-        c.entry -> 'attributes', false, c.run_id, $3::timestamptz, $3::timestamptz \
-        FROM changes c LEFT JOIN organizations o ON o.source = $2 AND o.external_id = c.entry ->> 'organization' \
-        WHERE c.run_id = $1::uuid AND c.entry IS NOT NULL \
-        ON CONFLICT (source, external_id) DO UPDATE SET organization_id = excluded.organization_id, digest = excluded.digest, \
-        covered = excluded.covered, email = excluded.email, first_name = excluded.first_name, last_name = excluded.last_name, \
-        phone = excluded.phone, title = excluded.title, kind = excluded.kind, license = excluded.license, billable = excluded.billable, \
-        status = excluded.status, roles = excluded.roles, attributes = excluded.attributes, absent = false, run_id = excluded.run_id, \
-        changed_at = excluded.changed_at";
+        SELECT c.user_id, {kind}, {email}, {first_name}, {last_name}, {phone}, {title}, o.id, {license}, {billable}, \
+        c.status, CASE WHEN c.status = 'disabled' THEN 'directory' END, \
+        coalesce(CASE WHEN c.given & {attributes} <> 0 THEN c.attributes ELSE c.given_attributes END, '{}'::jsonb), \
+        $3::timestamptz, $3::timestamptz \
+        FROM changes c LEFT JOIN organizations o ON o.source = $2 AND o.external_id = c.organization \
+        WHERE c.run_id = $1::uuid AND c.action = 'create'";
+    /// `{which}`: creations, whose entries have no record yet; or what else says something, which may have one.
+    INSERT_RECORDS = concat!("INSERT INTO records (source, external_id, user_id, organization_id, absent, run_id, \
+        created_at, changed_at, ", said_columns!(), ") \
+        SELECT $2, c.external_id, c.user_id, o.id, false, c.run_id, $3::timestamptz, $3::timestamptz, \
+        c.digest, c.covered, c.email, c.first_name, c.last_name, c.phone, c.title, c.kind, c.license, c.billable, c.status, \
+        coalesce(c.roles, ''), coalesce(c.attributes, '{}'::jsonb) \
+        FROM changes c LEFT JOIN organizations o ON o.source = $2 AND o.external_id = c.organization \
+        WHERE c.run_id = $1::uuid AND {which}");
+    INSERT_ROLE = "INSERT INTO groups (id, kind, name) VALUES ($1::uuid, 'role', $2) ON CONFLICT DO NOTHING";
     MARK_ABSENT = "UPDATE records SET absent = true, run_id = c.run_id, changed_at = $3::timestamptz FROM changes c \
         WHERE c.run_id = $1::uuid AND c.reason = 'absent' AND records.source = $2 AND records.external_id = c.external_id";
-    NEW_ROLES = "SELECT DISTINCT role.value FROM changes c CROSS JOIN {roles} WHERE c.run_id = $1::uuid \
-        AND c.action <> 'remember' AND NOT EXISTS (SELECT 1 FROM groups g WHERE g.kind = 'role' AND g.name = role.value)";
-    INSERT_ROLE = "INSERT INTO groups (id, kind, name) VALUES ($1::uuid, 'role', $2) ON CONFLICT DO NOTHING";
-    REVOKE_ROLES = "DELETE FROM memberships WHERE origin = 'directory' AND user_id IN \
-        (SELECT user_id FROM changes WHERE run_id = $1::uuid AND action <> 'create' AND fields -> 'roles' IS NOT NULL) \
-        AND group_id IN (SELECT id FROM groups WHERE kind = 'role')";
-    GRANT_ROLES = "INSERT INTO memberships (user_id, group_id, origin) SELECT c.user_id, g.id, 'directory' FROM changes c \
-        CROSS JOIN {roles} JOIN groups g ON g.kind = 'role' AND g.name = role.value \
-        WHERE c.run_id = $1::uuid AND c.action <> 'remember' ON CONFLICT DO NOTHING";
 }
 
-/// The roles that a change grants: all of a new user's, or what the change of the field says.
-pub(super) const GRANTED: &str = "CASE WHEN c.action = 'create' THEN coalesce(c.created, c.entry) -> 'roles' ELSE c.fields -> 'roles' -> 'after' END";
+/// How a record that there is becomes what [`INSERT_RECORDS`] says.
+const REPLACE_RECORDS: &str = "ON CONFLICT (source, external_id) DO UPDATE SET organization_id = excluded.organization_id, \
+    digest = excluded.digest, covered = excluded.covered, email = excluded.email, first_name = excluded.first_name, \
+        last_name = excluded.last_name, phone = excluded.phone, title = excluded.title, kind = excluded.kind, \
+        license = excluded.license, billable = excluded.billable, status = excluded.status, roles = excluded.roles, \
+        attributes = excluded.attributes, absent = false, run_id = excluded.run_id, changed_at = excluded.changed_at";
 
 /// Columns of text that are set as they are.
 pub(super) const TEXT_COLUMNS: [&str; 7] = ["email", "first_name", "last_name", "phone", "title", "kind", "license"];
+
+/// The statement that creates users: each gets what is given to it of what the directory says.
+fn insert_users() -> String {
+    let columns = TEXT_COLUMNS.iter().copied().chain(["billable"]);
+    let sql = columns.fold(INSERT_USERS.to_owned(), |sql, column| {
+        let given = Field::parse(column).map_or(0, |field| bit(&field));
+        let value = format!("CASE WHEN c.given & {given} <> 0 THEN c.{column} END");
+        sql.replace(&format!("{{{column}}}"), &value)
+    });
+    sql.replace("{attributes}", &ALL_ATTRIBUTES.to_string())
+}
 
 /// The statement that updates users. `{merged}` is their attributes with the patch.
 fn update_users(engine: Engine) -> String {
@@ -160,6 +163,46 @@ fn update_users(engine: Engine) -> String {
     )
 }
 
+/// What a plan does.
+#[derive(Debug, Clone, Copy, Default)]
+struct Actions {
+    /// It creates users.
+    create: bool,
+    /// It changes users, or remembers what the directory said of them.
+    other: bool,
+}
+
+impl Actions {
+    async fn of(tx: &mut Tx, run: RunId) -> Result<Self, StoreError> {
+        let mut does = Self::default();
+        for mut row in tx.rows(ACTIONS, args![run]).await? {
+            match row.text()?.as_str() {
+                "create" => does.create = true,
+                _ => does.other = true,
+            }
+        }
+        Ok(does)
+    }
+
+    fn anything(self) -> bool {
+        self.create || self.other
+    }
+}
+
+async fn write_records(tx: &mut Tx, does: Actions, by_source: &[Arg]) -> Result<(), StoreError> {
+    if does.create {
+        let sql = INSERT_RECORDS.replace("{which}", "c.action = 'create'");
+        tx.execute(&sql, by_source).await?;
+    }
+    if does.other {
+        let which = "c.action <> 'create' AND c.digest IS NOT NULL";
+        let sql = format!("{} {REPLACE_RECORDS}", INSERT_RECORDS.replace("{which}", which));
+        tx.execute(&sql, by_source).await?;
+        tx.execute(MARK_ABSENT, by_source).await?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Applies the stored plan of a run, whole, or not at all.
     ///
@@ -170,21 +213,26 @@ impl Store {
         let now = self.now();
         let mut tx = self.begin_apply().await?;
         lease::guard(&mut tx, what.lease, now).await?;
+        let does = Actions::of(&mut tx, what.run).await?;
+        if does.create {
+            grants::list(&mut tx, what.run).await?;
+        }
         if matches!(what.released, Released::ByAnswer) {
-            self.refuse_outdated(&mut tx, what).await?;
+            self.refuse_outdated(&mut tx, what, does.create).await?;
         }
         let by_source: &[Arg] = args![what.run, &what.scope.source, now];
         tx.execute(INSERT_ORGANIZATIONS, by_source).await?;
         tx.execute(UPDATE_ORGANIZATIONS, args![what.run, now]).await?;
-        if self.has_rows(&mut tx, what.run).await? {
+        if does.anything() {
             let administrators = administrators(&mut tx, what.roles).await?;
-            self.refuse_stale(&mut tx, what).await?;
-            let users = self.write_users(&mut tx, what, by_source).await;
+            if does.other {
+                self.refuse_stale(&mut tx, what).await?;
+            }
+            let users = self.write_users(&mut tx, what, does, by_source).await;
             users.map_err(|error| taken_meanwhile(what.run, error))?;
-            self.write_roles(&mut tx, what.run).await?;
-            let records = INSERT_RECORDS.replace("{roles}", &self.engine().each_role("c.entry -> 'roles'"));
-            tx.execute(&records, by_source).await?;
-            tx.execute(MARK_ABSENT, by_source).await?;
+            self.write_roles(&mut tx, what.run, does).await?;
+            let records = write_records(&mut tx, does, by_source).await;
+            records.map_err(|error| taken_meanwhile(what.run, error))?;
             keeps_an_administrator(&mut tx, what.roles, &administrators).await?;
         }
         self.write_outcome(&mut tx, what, now).await?;
@@ -196,20 +244,24 @@ impl Store {
         Ok(())
     }
 
-    async fn has_rows(&self, tx: &mut Tx, run: RunId) -> Result<bool, StoreError> {
-        Ok(tx
-            .row("SELECT 1 FROM changes WHERE run_id = $1::uuid LIMIT 1", args![run])
-            .await?
-            .is_some())
-    }
-
-    async fn write_users(&self, tx: &mut Tx, what: &Applied<'_>, by_source: &[Arg]) -> Result<(), StoreError> {
-        if moves_addresses(tx, what.run).await? {
-            tx.execute(PARK_ADDRESSES, args![what.run]).await?;
+    async fn write_users(
+        &self,
+        tx: &mut Tx,
+        what: &Applied<'_>,
+        does: Actions,
+        by_source: &[Arg],
+    ) -> Result<(), StoreError> {
+        if does.other {
+            if moves_addresses(tx, what.run).await? {
+                tx.execute(PARK_ADDRESSES, args![what.run]).await?;
+            }
+            tx.execute(DELETE_USERS, args![what.run]).await?;
+            tx.execute(&update_users(self.engine()), by_source).await?;
         }
-        tx.execute(DELETE_USERS, args![what.run]).await?;
-        tx.execute(&update_users(self.engine()), by_source).await?;
-        let created = tx.execute(INSERT_USERS, by_source).await?;
+        let created = match does.create {
+            true => tx.execute(&insert_users(), by_source).await?,
+            false => 0,
+        };
         if created != what.plan.counts.create {
             return Err(StoreError::new(
                 StoreErrorKind::Internal,
@@ -222,16 +274,24 @@ impl Store {
         Ok(())
     }
 
-    async fn write_roles(&self, tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
-        let granted = self.engine().each_role(GRANTED);
-        for mut row in tx.rows(&NEW_ROLES.replace("{roles}", &granted), args![run]).await? {
-            tx.execute(INSERT_ROLE, args![self.new_id().to_string(), row.text()?])
-                .await?;
+    async fn write_roles(&self, tx: &mut Tx, run: RunId, does: Actions) -> Result<(), StoreError> {
+        let mut new = Vec::new();
+        if does.create {
+            new.extend(grants::new_roles(tx).await?);
         }
-        tx.execute(REVOKE_ROLES, args![run]).await?;
-        tx.execute(&GRANT_ROLES.replace("{roles}", &granted), args![run])
-            .await
-            .map(drop)
+        if does.other {
+            new.extend(grants::new_roles_of_others(tx, self.engine(), run).await?);
+        }
+        for role in new {
+            tx.execute(INSERT_ROLE, args![self.new_id().to_string(), role]).await?;
+        }
+        if does.other {
+            grants::write_others(tx, self.engine(), run).await?;
+        }
+        if does.create {
+            grants::write(tx, run).await?;
+        }
+        Ok(())
     }
 
     async fn write_outcome(&self, tx: &mut Tx, what: &Applied<'_>, now: jiff::Timestamp) -> Result<(), StoreError> {

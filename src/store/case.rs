@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
-
 use super::error::{StoreError, StoreErrorKind};
-use super::json;
 use super::row::Row;
-use super::users::{attribute_values, lines, read_user, text_value};
-use crate::domain::field::{Field, Value, Values};
+use super::said::{SAID_CELLS, Said};
+use super::users::read_user;
+use crate::domain::field::Field;
 use crate::domain::id::{ExternalId, UserId};
 use crate::domain::mapping::Mapped;
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
@@ -68,19 +66,16 @@ pub(super) fn read_case(mut row: Row, roles: &RolePolicy) -> Result<Case, StoreE
     let id = r.text()?;
     let organization = Some(r.text()?).filter(|o| !o.is_empty()).map(parse_id).transpose()?;
     let absent = r.flag()?;
-    let (entry, code, detail) = (r.opt_json()?, r.opt_text()?, r.opt_text()?);
+    let (code, detail) = (r.opt_text()?, r.opt_text()?);
     let holder = r.opt_parsed()?;
-    let content = match (absent, code, entry) {
-        (true, ..) => None,
-        (false, Some(code), _) => {
+    let said = Said::read(r)?;
+    let content = match (absent, code) {
+        (true, _) => None,
+        (false, Some(code)) => {
             let code = QuarantineCode::parse(&code).unwrap_or(QuarantineCode::Unreadable);
             Some(Staged::Bad(Quarantined::new(code, detail.unwrap_or_default())))
         }
-        (false, None, entry) => Some(Staged::Mapped(Box::new(mapped(
-            &id,
-            organization.clone(),
-            &entry.unwrap_or_default(),
-        )?))),
+        (false, None) => Some(Staged::Mapped(Box::new(mapped(&id, organization.clone(), said)?))),
     };
     let record = read_record(r, &id)?;
     let user = read_user(r, roles)?;
@@ -94,8 +89,8 @@ pub(super) fn read_case(mut row: Row, roles: &RolePolicy) -> Result<Case, StoreE
     })
 }
 
-fn mapped(id: &str, organization: Option<ExternalId>, entry: &Json) -> Result<Mapped, StoreError> {
-    let values = json::values_from(entry);
+fn mapped(id: &str, organization: Option<ExternalId>, said: Said) -> Result<Mapped, StoreError> {
+    let values = said.values(organization.as_ref());
     let email = EmailAddress::parse(values.text(&Field::Email).unwrap_or_default()).map_err(|e| {
         StoreError::new(
             StoreErrorKind::Internal,
@@ -111,56 +106,45 @@ fn mapped(id: &str, organization: Option<ExternalId>, entry: &Json) -> Result<Ma
     })
 }
 
-/// Reads the record's columns; `None` where there is none.
+/// The columns of a record `r` and its organization `ro`, as [`read_record`] reads them.
+macro_rules! record_columns {
+    () => {
+        concat!(
+            "r.user_id::text, ",
+            $crate::store::said::said_of!("r"),
+            ", r.absent, ro.external_id"
+        )
+    };
+}
+pub(super) use record_columns;
+
+/// How many cells [`record_columns`] has.
+const RECORD_CELLS: usize = SAID_CELLS + 3;
+
+/// Reads [`record_columns`]; `None` where an outer join found no record.
 pub(super) fn read_record(r: &mut Row, id: &str) -> Result<Option<Record>, StoreError> {
     let Some(user) = r.opt_parsed::<UserId>()? else {
-        for _ in 0..15 {
+        for _ in 1..RECORD_CELLS {
             r.opt_text()?;
         }
         return Ok(None);
     };
-    let digest = r.parsed()?;
-    let covered = r.int()?;
-    let mut values = Vec::with_capacity(12);
-    for field in [
-        Field::Email,
-        Field::FirstName,
-        Field::LastName,
-        Field::Phone,
-        Field::Title,
-        Field::Kind,
-        Field::License,
-    ] {
-        values.push((field, text_value(r.opt_text()?)));
-    }
-    let billable = r.opt_int()?.map(|b| if b == 0 { "false" } else { "true" });
-    values.push((Field::Billable, Value::Text(billable.map(str::to_owned))));
-    values.push((Field::Status, text_value(r.opt_text()?)));
-    values.push((Field::Roles, Value::Set(lines(r.opt_text()?))));
-    let attributes = attribute_values(r.opt_json()?);
+    let said = Said::read(r)?;
     let absent = r.flag()?;
     let organization = r.opt_text()?.map(parse_id).transpose()?;
-    values.push((
-        Field::Organization,
-        Value::Text(organization.as_ref().map(|o| o.as_str().to_owned())),
-    ));
-    let is_covered = |field: &Field| {
-        Field::COLUMNS
-            .iter()
-            .position(|c| c == field)
-            .is_some_and(|bit| covered & (1 << bit) != 0)
+    let no_digest = || {
+        StoreError::new(
+            StoreErrorKind::Internal,
+            "a record has no digest; was it changed by hand?",
+        )
     };
-    let values = values
-        .into_iter()
-        .filter(|(field, _)| is_covered(field))
-        .chain(attributes)
-        .collect();
+    let digest = said.digest.ok_or_else(no_digest)?;
     Ok(Some(Record {
         id: parse_id(id.to_owned())?,
         user,
+        values: said.values(organization.as_ref()),
         organization,
         digest,
-        values: Values::new(values),
         absent,
     }))
 }

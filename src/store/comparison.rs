@@ -7,16 +7,18 @@ use std::collections::BTreeSet;
 
 use futures_util::stream::{BoxStream, StreamExt};
 
-use super::case::{Case, Staged, StagedEntry, parse_id, read_case};
+use super::case::{Case, Staged, StagedEntry, parse_id, read_case, record_columns};
 use super::error::StoreError;
 use super::known::Known;
+use super::newcomers::{Arriving, Newcomers};
 use super::row::{Arg, Row, args};
+use super::said::{self, SAID_CELLS, said_columns, said_of};
 use super::sql::{Engine, statements};
 use super::users::USER_COLUMNS;
-use super::{Session, Store, json};
+use super::{Session, Store};
 use crate::domain::decide::Policy;
 use crate::domain::field::{Authority, Field};
-use crate::domain::id::{Digest, ExternalId, SourceName};
+use crate::domain::id::{Digest, ExternalId, RunId, SourceName};
 use crate::domain::quarantine::QuarantineCode;
 use crate::domain::run::Scope;
 
@@ -32,6 +34,9 @@ pub struct Comparison {
     session: Session,
     scope: Scope,
     known: Known,
+    run: RunId,
+    newcomers: Option<Arriving>,
+    judged_early: bool,
     rows: Vec<Vec<Arg>>,
     position: u64,
     nameless: u64,
@@ -48,15 +53,31 @@ impl std::fmt::Debug for Comparison {
     }
 }
 
-const STAGED_COLUMNS: usize = 10;
-const STAGED: &str =
-    "staged (position, external_id, organization, email_key, entry, digest, status, administers, code, detail)";
+/// The temporary tables of a comparison.
+const TEMPORARY: [&str; 3] = ["staged", "unseen", "moved"];
+
+const STAGED: &str = concat!(
+    "staged (position, external_id, organization, email_key, administers, code, detail, ",
+    said_columns!(),
+    ")"
+);
+const STAGED_COLUMNS: usize = 7 + SAID_CELLS;
 const STAGED_TABLE: &str = "staged (position bigint NOT NULL, external_id text COLLATE \"C\" NOT NULL, \
-    organization text COLLATE \"C\" NOT NULL, email_key text COLLATE \"C\", entry text, digest text, status text, \
-    administers boolean, code text, detail text, absent boolean NOT NULL DEFAULT false, user_id uuid, holder_id uuid, \
-    leaving boolean NOT NULL DEFAULT false)";
+    organization text COLLATE \"C\" NOT NULL, email_key text COLLATE \"C\", digest text, covered bigint, email text, \
+    first_name text, last_name text, phone text, title text, kind text, license text, billable boolean, status text, \
+    roles text, attributes text, administers boolean, code text, detail text, absent boolean NOT NULL DEFAULT false, \
+    user_id uuid, holder_id uuid, leaving boolean NOT NULL DEFAULT false)";
 
 statements! {
+    /// Creations that were judged while they streamed by, and have to be judged with the others after all.
+    STAGE_CREATIONS = concat!("INSERT INTO staged (position, external_id, organization, email_key, ", said_columns!(), ") \
+        SELECT c.position, c.external_id, c.organization, lower(c.email), ", said_of!("c"),
+        " FROM changes c JOIN moved m ON m.position = c.position WHERE c.run_id = $1::uuid");
+    MOVED_BY_ORGANIZATION = "SELECT c.organization, count(*) FROM changes c JOIN moved m ON m.position = c.position \
+        WHERE c.run_id = $1::uuid GROUP BY c.organization";
+    MOVE_ALL = "INSERT INTO moved (position) SELECT position FROM changes \
+        WHERE run_id = $1::uuid AND action = 'create' AND position < $2";
+    FORGET_CREATIONS = "DELETE FROM changes WHERE run_id = $1::uuid AND position IN (SELECT position FROM moved)";
     MANY = "SELECT count(*) - count(DISTINCT external_id) FROM staged";
     MARK_DUPLICATES = "UPDATE staged SET code = $1, detail = $2, email_key = NULL WHERE external_id IN \
         (SELECT external_id FROM staged GROUP BY external_id HAVING count(DISTINCT coalesce(digest, code)) > 1)";
@@ -97,26 +118,34 @@ statements! {
 
 impl Comparison {
     /// Begins a comparison: makes the temporary tables, and reads the digests of what we hold in the scope.
-    pub async fn begin(store: &Store, scope: &Scope, policy: &Policy<'_>) -> Result<Self, StoreError> {
+    ///
+    /// Where the source has no record yet, entries become changes of the plan of `run` while they stream by.
+    pub async fn begin(store: &Store, run: RunId, scope: &Scope, policy: &Policy<'_>) -> Result<Self, StoreError> {
         let mut session = store.session().await?;
         let mut conn = session.conn();
-        let temporary = conn.engine().temporary();
-        for table in ["staged", "unseen"] {
-            conn.execute(&format!("DROP TABLE IF EXISTS {table}"), args![]).await?;
+        let engine = conn.engine();
+        for table in TEMPORARY {
+            conn.execute(&conn.engine().drop_temporary_table(table), args![])
+                .await?;
         }
-        let staged = match conn.engine() {
-            Engine::Postgres => STAGED_TABLE.to_owned(),
-            Engine::Sqlite => STAGED_TABLE.replace(" COLLATE \"C\"", ""),
-        };
-        conn.execute(&format!("{temporary} {staged}"), args![]).await?;
-        conn.execute(&format!("{temporary} unseen (digest text PRIMARY KEY)"), args![])
-            .await?;
+        for table in [
+            STAGED_TABLE,
+            "unseen (digest text PRIMARY KEY)",
+            "moved (position bigint PRIMARY KEY)",
+        ] {
+            conn.execute(&engine.temporary_table(table), args![]).await?;
+        }
         let known = Known::load(store, scope, policy).await?;
+        let whole = scope.organization.is_none() && scope.external_id.is_none();
+        let is_first = whole && !store.has_records(&scope.source).await?;
         Ok(Self {
             store: store.clone(),
             session,
             scope: scope.clone(),
             known,
+            run,
+            newcomers: is_first.then(|| Arriving::new(store, run, policy)),
+            judged_early: false,
             rows: Vec::new(),
             position: 0,
             nameless: 0,
@@ -139,43 +168,41 @@ impl Comparison {
         self.known.seen_count() - self.contested
     }
 
-    /// Stages an entry.
+    /// Stages an entry; a newcomer is judged at once.
     pub async fn stage(&mut self, entry: StagedEntry, policy: &Policy<'_>) -> Result<(), StoreError> {
-        let id = match &entry.id {
+        let position = self.position;
+        self.position += 1;
+        let content = match (entry.content, &mut self.newcomers) {
+            (Staged::Mapped(mapped), Some(newcomers)) => return newcomers.take(&self.store, *mapped).await,
+            (content, _) => content,
+        };
+        let id = match entry.id {
             Some(id) => id.as_str().to_owned(),
             None => {
                 self.nameless += 1;
                 format!("?{}", self.nameless)
             }
         };
-        let mut row: Vec<Arg> = vec![
-            self.position.into(),
-            id.into(),
-            entry.organization.as_ref().map_or("", ExternalId::as_str).into(),
-        ];
-        match &entry.content {
+        if let Some(newcomers) = &mut self.newcomers {
+            newcomers.pass(&id);
+        }
+        let mut row: Vec<Arg> = Vec::with_capacity(STAGED_COLUMNS);
+        let organization = entry.organization.as_ref().map_or("", ExternalId::as_str);
+        row.extend([position.into(), id.into(), organization.into()]);
+        match content {
             Staged::Mapped(mapped) => {
-                let administers = mapped
-                    .values
-                    .set(&Field::Roles)
-                    .iter()
-                    .any(|r| policy.mapping.roles().administers(r));
-                row.extend([
-                    mapped.email.key().into(),
-                    json::values(mapped.values.iter()).to_string().into(),
-                    mapped.digest().into(),
-                    mapped.values.text(&Field::Status).into(),
-                    administers.into(),
-                    Arg::Text(None),
-                    Arg::Text(None),
-                ]);
+                let roles = mapped.values.set(&Field::Roles);
+                let administers = roles.iter().any(|role| policy.mapping.roles().administers(role));
+                row.extend([mapped.email.key().into(), administers.into()]);
+                row.extend(std::iter::repeat_n(Arg::Text(None), 2));
+                said::put(&mut row, mapped.digest(), mapped.values);
             }
             Staged::Bad(why) => {
-                row.extend(std::iter::repeat_n(Arg::Text(None), 4));
-                row.extend([Arg::Bool(None), why.code.as_str().into(), why.detail.as_str().into()]);
+                row.extend([Arg::Text(None), Arg::Bool(None)]);
+                row.extend([why.code.as_str().into(), why.detail.as_str().into()]);
+                said::put_nothing(&mut row);
             }
         }
-        self.position += 1;
         self.rows.push(row);
         if self.rows.len() >= ROWS_AT_ONCE {
             self.flush().await
@@ -185,12 +212,64 @@ impl Comparison {
     }
 
     async fn flush(&mut self) -> Result<(), StoreError> {
-        self.session
-            .conn()
-            .bulk_insert(STAGED, STAGED_COLUMNS, &self.rows)
-            .await?;
-        self.rows.clear();
-        Ok(())
+        let rows = std::mem::take(&mut self.rows);
+        self.session.conn().bulk_insert(STAGED, STAGED_COLUMNS, rows).await
+    }
+
+    /// Stages the newcomers that more than their own row speaks of.
+    async fn stage_contested(&mut self) -> Result<(), StoreError> {
+        let Some(newcomers) = &mut self.newcomers else {
+            return Ok(());
+        };
+        newcomers.written().await?;
+        let held = self.store.held_addresses(&newcomers.addresses()).await?;
+        let contested = newcomers.contested(&held);
+        if contested.is_empty() {
+            return Ok(());
+        }
+        let mut conn = self.session.conn();
+        for portion in contested.chunks(ROWS_AT_ONCE) {
+            let rows = portion.iter().map(|position| vec![(*position).into()]).collect();
+            conn.bulk_insert("moved (position)", 1, rows).await?;
+        }
+        let mut by_organization = Vec::new();
+        for mut row in conn.rows(MOVED_BY_ORGANIZATION, args![self.run]).await? {
+            by_organization.push((ExternalId::parse(row.text()?).ok(), row.count()?));
+        }
+        newcomers.leave_out(&contested, &by_organization);
+        self.stage_moved().await
+    }
+
+    async fn stage_moved(&mut self) -> Result<(), StoreError> {
+        let mut conn = self.session.conn();
+        conn.execute(STAGE_CREATIONS, args![self.run]).await?;
+        conn.execute(FORGET_CREATIONS, args![self.run]).await.map(drop)
+    }
+
+    /// What was judged while it streamed by, as a part of the plan. The other rows of the plan come after
+    /// [`Comparison::staged`].
+    pub fn take_newcomers(&mut self) -> Newcomers {
+        let taken = self.newcomers.take();
+        self.judged_early |= taken.is_some();
+        taken.map(Arriving::finish).unwrap_or_default()
+    }
+
+    /// How many entries were staged, or judged at once.
+    pub fn staged(&self) -> u64 {
+        self.position
+    }
+
+    /// Before a plan is decided anew: what was judged while it streamed by is staged as everything else, since what
+    /// was true of it may have changed.
+    pub async fn reconsider(&mut self, policy: &Policy<'_>) -> Result<(), StoreError> {
+        if !std::mem::take(&mut self.judged_early) {
+            return Ok(());
+        }
+        let mut conn = self.session.conn();
+        conn.execute("DELETE FROM moved", args![]).await?;
+        conn.execute(MOVE_ALL, args![self.run, self.position]).await?;
+        self.stage_moved().await?;
+        self.conclude(policy).await
     }
 
     /// Whether some entry had no readable id: nobody knows who it was, so nobody can be shown to be missing.
@@ -214,7 +293,7 @@ impl Comparison {
                 .take(ROWS_AT_ONCE)
                 .map(|digest| vec![digest.into()])
                 .collect();
-            conn.bulk_insert("unseen (digest)", 1, &portion).await?;
+            conn.bulk_insert("unseen (digest)", 1, portion).await?;
         }
         drop(unseen);
         conn.execute(STAGE_ABSENT, args![&self.scope.source]).await.map(drop)
@@ -239,6 +318,7 @@ impl Comparison {
     /// Works out what needs more than one row: duplicates, addresses claimed twice, and who holds an address.
     pub async fn conclude(&mut self, policy: &Policy<'_>) -> Result<(), StoreError> {
         self.flush().await?;
+        self.stage_contested().await?;
         let source = self.scope.source.clone();
         let mut conn = self.session.conn();
         conn.execute("CREATE INDEX IF NOT EXISTS staged_id ON staged (external_id)", args![])
@@ -366,11 +446,15 @@ impl Comparison {
 
     /// Every staged case in the order of the plan: by organization, then by id, byte by byte.
     pub fn cases<'c>(&'c mut self, policy: &Policy<'c>) -> BoxStream<'c, Result<Case, StoreError>> {
+        let columns = concat!(
+            "s.external_id, s.organization, s.absent, s.code, s.detail, s.holder_id::text, ",
+            said_of!("s"),
+            ", ",
+            record_columns!()
+        );
         let sql = format!(
-            "SELECT s.external_id, s.organization, s.absent, s.entry, s.code, s.detail, s.holder_id::text, \
-             r.user_id::text, r.digest, r.covered, r.email, r.first_name, r.last_name, r.phone, r.title, r.kind, r.license, \
-             r.billable, r.status, r.roles, r.attributes::text, r.absent, ro.external_id, {USER_COLUMNS} \
-             FROM staged s LEFT JOIN records r ON r.source = $1 AND r.external_id = s.external_id \
+            "SELECT {columns}, {USER_COLUMNS} FROM staged s \
+             LEFT JOIN records r ON r.source = $1 AND r.external_id = s.external_id \
              LEFT JOIN organizations ro ON ro.id = r.organization_id \
              LEFT JOIN users u ON u.id = r.user_id LEFT JOIN organizations uo ON uo.id = u.organization_id \
              ORDER BY s.organization, s.external_id"
@@ -387,9 +471,13 @@ impl Comparison {
 
     /// Drops the temporary tables before the connection is used by others.
     pub async fn end(mut self) -> Result<(), StoreError> {
+        if let Some(newcomers) = &mut self.newcomers {
+            newcomers.written().await?;
+        }
         let mut conn = self.session.conn();
-        for table in ["staged", "unseen"] {
-            conn.execute(&format!("DROP TABLE IF EXISTS {table}"), args![]).await?;
+        for table in TEMPORARY {
+            conn.execute(&conn.engine().drop_temporary_table(table), args![])
+                .await?;
         }
         Ok(())
     }

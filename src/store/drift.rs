@@ -181,7 +181,8 @@ fn read(
     from: Option<&DriftPlace>,
 ) -> Result<(u64, Vec<Drift>), StoreError> {
     let position = r.count()?;
-    let (user, external_id, organization) = (r.parsed()?, r.text()?, r.opt_text()?);
+    let (user, external_id) = (r.parsed()?, r.text()?);
+    let organization = r.opt_text()?.filter(|id| !id.is_empty());
     let fields = r.opt_json()?.unwrap_or_default();
     let (source, actor, at) = (r.text()?, r.text()?, r.time()?);
     let told = from

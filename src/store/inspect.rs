@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use super::Store;
-use super::case::read_record;
+use super::case::{read_record, record_columns};
 use super::edits::ACTIVE_ROLES;
 use super::error::{StoreError, StoreErrorKind};
 use super::quarantine::QuarantineRow;
@@ -17,9 +17,8 @@ use crate::domain::roles::RolePolicy;
 use crate::domain::text::email_key;
 
 statements! {
-    RECORD = "SELECT r.user_id::text, r.digest, r.covered, r.email, r.first_name, r.last_name, r.phone, r.title, r.kind, \
-        r.license, r.billable, r.status, r.roles, r.attributes::text, r.absent, ro.external_id \
-        FROM records r LEFT JOIN organizations ro ON ro.id = r.organization_id WHERE r.source = $1 AND r.external_id = $2";
+    RECORD = concat!("SELECT ", record_columns!(),
+        " FROM records r LEFT JOIN organizations ro ON ro.id = r.organization_id WHERE r.source = $1 AND r.external_id = $2");
     ONE = "SELECT organization, code, detail, first_seen_at::text, last_seen_at::text, times \
         FROM quarantine WHERE source = $1 AND external_id = $2";
     WITH_ADDRESS = "SELECT id::text FROM users WHERE lower(email) = $1";

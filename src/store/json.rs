@@ -1,9 +1,8 @@
-//! Values as JSON, for the columns `entry`, `created` and `fields` of a plan.
+//! Values as JSON, for the attributes of an entry, and for the column `fields` of a plan.
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::domain::field::{Field, Value, Values};
-use crate::domain::id::Digest;
+use crate::domain::field::{Field, Value};
 use crate::domain::plan::{Change, FieldChange};
 
 /// One value: a text, null, or an array.
@@ -22,38 +21,15 @@ fn value_from(json: &Json) -> Value {
     }
 }
 
-/// Values as one object; keys of `attributes` in an object of their own, which is always there.
-pub(super) fn values<'v>(values: impl Iterator<Item = (&'v Field, &'v Value)>) -> Json {
-    let mut columns = Map::new();
-    let mut attributes = Map::new();
-    for (field, held) in values {
-        match field {
-            Field::Attribute(name) => attributes.insert(name.to_string(), value(held)),
-            column => columns.insert(column.to_string(), value(held)),
-        };
-    }
-    columns.insert("attributes".into(), attributes.into());
-    columns.into()
-}
-
-/// The values of such an object.
-pub(super) fn values_from(json: &Json) -> Values {
-    let Json::Object(columns) = json else {
-        return Values::default();
-    };
-    let mut all = Vec::with_capacity(columns.len());
-    for (name, held) in columns {
-        if let (Json::Object(attributes), "attributes") = (held, name.as_str()) {
-            all.extend(
-                attributes
-                    .iter()
-                    .map(|(key, held)| (Field::Attribute(key.as_str().into()), value_from(held))),
-            );
-        } else if let Some(field) = Field::parse(name) {
-            all.push((field, value_from(held)));
-        }
-    }
-    Values::new(all)
+/// The attributes among values, as an object of their own; `None` where there is none.
+pub(super) fn attributes<'v>(values: impl Iterator<Item = (&'v Field, &'v Value)>) -> Option<Json> {
+    let attributes: Map<String, Json> = values
+        .filter_map(|(field, held)| match field {
+            Field::Attribute(name) => Some((name.to_string(), value(held))),
+            _ => None,
+        })
+        .collect();
+    (!attributes.is_empty()).then(|| attributes.into())
 }
 
 /// The fields of a change: name → before, after, directory_before, drift.
@@ -105,37 +81,4 @@ pub(super) fn attribute_patch(change: &Change) -> Option<Json> {
         })
         .collect();
     (!patch.is_empty()).then(|| patch.into())
-}
-
-/// One bit for each column that `values` states, in the order of [`Field::COLUMNS`].
-pub(super) fn covered(values: &Values) -> i64 {
-    Field::COLUMNS
-        .iter()
-        .enumerate()
-        .filter(|(_, field)| values.get(field).is_some())
-        .map(|(bit, _)| 1 << bit)
-        .sum()
-}
-
-/// A digest, as an argument that may be NULL.
-pub(super) fn digest(digest: Option<Digest>) -> Option<String> {
-    digest.map(|d| d.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn values_round_trip() {
-        let v = Values::new(vec![
-            (Field::Email, Value::text("a@x.example")),
-            (Field::Phone, Value::Text(None)),
-            (Field::Roles, Value::Set(BTreeSet::from(["editor".to_owned()]))),
-            (Field::Attribute("city".into()), Value::text("Sampleton")),
-        ]);
-        assert_eq!(values_from(&values(v.iter())), v);
-        assert_eq!(covered(&v), 0b100_0000_1001);
-    }
 }

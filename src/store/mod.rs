@@ -3,25 +3,30 @@
 
 mod apply;
 mod audit;
+mod bulk;
 mod case;
 mod comparison;
 mod conditions;
 mod drift;
 mod edits;
 mod error;
+mod grants;
 mod inspect;
 mod json;
 mod known;
 mod lease;
 mod migrate;
+mod newcomers;
 mod organizations;
 mod plan;
+mod plan_writer;
 mod postgres;
 mod quarantine;
 mod queue;
 mod row;
 mod run_filter;
 mod runs;
+mod said;
 mod source_state;
 mod sql;
 mod sqlite;
@@ -52,8 +57,10 @@ pub use drift::{Drift, DriftFilter, DriftPlace};
 pub use edits::{EditedFields, NewUser};
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{LEASE_SECONDS, Lease};
+pub use newcomers::Newcomers;
 pub use organizations::{KnownOrganization, Organization, OrganizationChange, OrganizationFilter};
-pub use plan::{AppliedChange, PlanWriter, QUARANTINE_STORED_MAX, StoredChange, Tally};
+pub use plan::{AppliedChange, QUARANTINE_STORED_MAX, StoredChange, Tally};
+pub use plan_writer::PlanWriter;
 pub use quarantine::{QuarantineFilter, QuarantineRow};
 pub use run_filter::{ChangeFilter, RunFilter};
 pub use runs::{Held, Listed, NewRun, RunError, RunRow};
@@ -65,6 +72,7 @@ pub use user_pages::{UserKey, UserOrder};
 pub use users::{UserFilter, UserRow};
 pub use version::Expected;
 
+use bulk::Bulk;
 use row::{Arg, Row};
 
 /// Reads the time. The composition root passes the real clock, tests their own.
@@ -234,10 +242,12 @@ impl Store {
             comparison::ALL,
             drift::ALL,
             edits::ALL,
+            grants::ALL,
             inspect::ALL,
             lease::ALL,
             organizations::ALL,
             plan::ALL,
+            plan_writer::ALL,
             quarantine::ALL,
             queue::ALL,
             runs::ALL,
@@ -359,13 +369,24 @@ impl<'c> Conn<'c> {
     }
 
     /// Inserts many rows the fastest way the engine has. `into` is `table (column, …)`.
-    async fn bulk_insert(&mut self, into: &str, columns: usize, rows: &[Vec<Arg>]) -> Result<(), StoreError> {
+    async fn insert(&mut self, into: &str, rows: Bulk) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
-        match self {
-            Self::Sqlite(c) => sqlite::bulk_insert(c, into, columns, rows).await,
-            Self::Postgres(c) => postgres::bulk_insert(c, into, rows).await,
+        match (self, rows) {
+            (Self::Sqlite(c), Bulk::Bound(rows)) => sqlite::insert(c, into, rows).await,
+            (Self::Postgres(c), Bulk::Lines(rows)) => postgres::insert(c, into, &rows).await,
+            _ => Err(StoreError::new(
+                StoreErrorKind::Internal,
+                "rows were gathered for another engine; this is a defect worth reporting",
+            )),
         }
+    }
+
+    /// The same, of rows whose values stand together.
+    async fn bulk_insert(&mut self, into: &str, columns: usize, rows: Vec<Vec<Arg>>) -> Result<(), StoreError> {
+        let mut bulk = Bulk::new(self.engine(), &[], columns);
+        rows.into_iter().for_each(|row| bulk.push(row));
+        self.insert(into, bulk).await
     }
 }

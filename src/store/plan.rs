@@ -1,4 +1,4 @@
-//! The stored plan of a run: written while it is decided, read back to be shown, weighed and applied.
+//! The stored plan of a run, read back to be shown, weighed and checked against its hash.
 
 use std::collections::BTreeMap;
 
@@ -7,184 +7,52 @@ use serde_json::Value as Json;
 
 use super::error::{StoreError, StoreErrorKind};
 use super::organizations::OrganizationChange;
-use super::row::{Arg, Row, args};
+use super::row::{Row, args};
+use super::said::{ALL_ATTRIBUTES, Said, bit, said_of};
 use super::sql::statements;
 use super::{Store, Tx, json};
-use crate::domain::decide::Policy;
-use crate::domain::field::{Authority, Field, Value};
+use crate::domain::field::{Field, Value, Values};
 use crate::domain::id::{Digest, ExternalId, RunId, SourceName, UserId};
 use crate::domain::mapping::Mapped;
-use crate::domain::plan::{Action, Change, FieldChange, PlanHasher, Reason};
+use crate::domain::plan::{Action, Change, ChangeDigest, FieldChange, PlanHasher, Reason};
 
 /// Most quarantined entries of a run that are kept with their reasons; the rest are counted.
 pub const QUARANTINE_STORED_MAX: usize = 10_000;
 
-/// How many rows of a plan are written at once.
-const ROWS_AT_ONCE: usize = 2_000;
-
-const CHANGES: &str = "changes (run_id, position, action, reason, external_id, organization, user_id, email, drift, \
-    fields, entry, created, attribute_patch, digest, record_digest, covered)";
-const CHANGE_COLUMNS: usize = 16;
+/// The columns that [`read`] reads, of a change `c` and its organization `o`; the source comes after them.
+macro_rules! change_columns {
+    () => {
+        concat!(
+            "c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, \
+             coalesce(c.address, c.email), c.fields::text, c.given, c.given_attributes::text, ",
+            said_of!("c")
+        )
+    };
+}
 
 statements! {
-    INSERT_ORGANIZATION = "INSERT INTO run_organizations (run_id, external_id, organization_id, is_new, name, kind, status, \
-        followed, attributes) VALUES ($1::uuid, $2, $3::uuid, $4, $5, $6, $7, $8, $9::jsonb)";
-    READ_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
-        c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM changes c JOIN runs r ON r.id = c.run_id \
+    PLACE = "SELECT organization, external_id FROM changes WHERE run_id = $1::uuid AND position = $2";
+    READ_CHANGES = concat!("SELECT ", change_columns!(), ", r.source FROM changes c JOIN runs r ON r.id = c.run_id \
         LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
-        WHERE c.run_id = $1::uuid AND c.action <> 'remember' AND c.position > $2 ORDER BY c.position LIMIT $3";
-    FIRST_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
-        c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM \
-        (SELECT n.*, row_number() OVER (PARTITION BY n.organization ORDER BY n.position) AS nth FROM changes n \
-         WHERE n.run_id = $1::uuid AND n.action <> 'remember' AND n.position < $4) c JOIN runs r ON r.id = c.run_id \
+        WHERE c.run_id = $1::uuid AND c.action <> 'remember' AND (c.organization, c.external_id) > ($2, $3) \
+        ORDER BY c.organization, c.external_id LIMIT $4");
+    FIRST_CHANGES = concat!("SELECT ", change_columns!(), ", r.source FROM \
+        (SELECT n.*, row_number() OVER (PARTITION BY n.organization ORDER BY n.external_id) AS nth FROM \
+         (SELECT * FROM changes WHERE run_id = $1::uuid AND action <> 'remember' \
+          ORDER BY organization, external_id LIMIT $4) n) c JOIN runs r ON r.id = c.run_id \
         LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
-        WHERE c.nth <= $2 ORDER BY c.position LIMIT $3";
+        WHERE c.nth <= $2 ORDER BY c.organization, c.external_id LIMIT $3");
     TALLIES = "SELECT organization, action, CASE WHEN drift THEN 1 ELSE 0 END, count(*) FROM changes \
         WHERE run_id = $1::uuid AND action <> 'remember' GROUP BY 1, 2, 3";
-    USER_CHANGES = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
-        c.fields::text, coalesce(c.created, c.entry)::text, r.source, r.id::text, r.finished_at::text, r.answered_at::text, r.actor \
+    USER_CHANGES = concat!("SELECT ", change_columns!(), ", r.source, r.id::text, r.finished_at::text, r.answered_at::text, r.actor \
         FROM changes c JOIN runs r ON r.id = c.run_id \
         LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization \
-        WHERE c.user_id = $1::uuid AND r.state = 'applied' AND c.action <> 'remember' ORDER BY r.id DESC LIMIT $2";
+        WHERE c.user_id = $1::uuid AND r.state = 'applied' AND c.action <> 'remember' ORDER BY r.id DESC LIMIT $2");
+    /// Every row of a plan, to be hashed again.
+    ALL_CHANGES = concat!("SELECT ", change_columns!(), ", r.source, c.record_digest \
+        FROM changes c JOIN runs r ON r.id = c.run_id LEFT JOIN organizations o ON false WHERE c.run_id = $1::uuid");
     ORGANIZATIONS_OF_PLAN = "SELECT external_id, name, kind, status, followed, attributes::text FROM run_organizations \
         WHERE run_id = $1::uuid ORDER BY external_id";
-}
-
-/// Writes a plan, row by row, in the order in which it is decided.
-///
-/// On SQLite each portion is a transaction of its own, so that the write lock is never held while the directory is
-/// compared. A plan that is cut off belongs to a run that never reaches a state in which it could be applied.
-#[derive(Debug)]
-pub struct PlanWriter {
-    store: Store,
-    run: RunId,
-    position: u64,
-    rows: Vec<Vec<Arg>>,
-}
-
-impl PlanWriter {
-    /// A writer for the plan of `run`.
-    pub fn new(store: &Store, run: RunId) -> Self {
-        Self {
-            store: store.clone(),
-            run,
-            position: 0,
-            rows: Vec::with_capacity(ROWS_AT_ONCE),
-        }
-    }
-
-    /// Adds a change, with what the directory says of the entry.
-    pub async fn change(
-        &mut self,
-        change: &Change,
-        entry: Option<&Mapped>,
-        policy: &Policy<'_>,
-    ) -> Result<(), StoreError> {
-        let is_new = change.action == Action::Create;
-        let created = match entry {
-            Some(e) if is_new => created(e, policy),
-            _ => None,
-        };
-        let user = change.user.unwrap_or_else(|| UserId(self.store.new_id()));
-        let row = vec![
-            change.action.as_str().into(),
-            change.reason.as_str().into(),
-            (&change.external_id).into(),
-            change.organization.as_ref().map(ExternalId::as_str).into(),
-            user.into(),
-            change.email.as_str().into(),
-            change.has_drift().into(),
-            (!is_new).then(|| json::fields(change).to_string()).into(),
-            entry.map(|e| json::values(e.values.iter()).to_string()).into(),
-            created.into(),
-            json::attribute_patch(change)
-                .filter(|_| !is_new)
-                .map(|p| p.to_string())
-                .into(),
-            json::digest(change.digest).into(),
-            json::digest(change.record_digest).into(),
-            entry.map_or(0, |e| json::covered(&e.values)).into(),
-        ];
-        self.push(row).await
-    }
-
-    /// Adds an entry whose user stays as it is, and whose record is to be brought up to date.
-    pub async fn remember(&mut self, entry: &Mapped, user: UserId, record: Digest) -> Result<(), StoreError> {
-        let none: Arg = Arg::Text(None);
-        let row = vec![
-            "remember".into(),
-            none.clone(),
-            (&entry.id).into(),
-            entry.organization.as_ref().map(ExternalId::as_str).into(),
-            user.into(),
-            entry.email.as_str().into(),
-            false.into(),
-            none.clone(),
-            json::values(entry.values.iter()).to_string().into(),
-            none.clone(),
-            none,
-            entry.digest().into(),
-            record.into(),
-            json::covered(&entry.values).into(),
-        ];
-        self.push(row).await
-    }
-
-    async fn push(&mut self, rest: Vec<Arg>) -> Result<(), StoreError> {
-        let mut row: Vec<Arg> = vec![self.run.into(), self.position.into()];
-        row.extend(rest);
-        self.rows.push(row);
-        self.position += 1;
-        if self.rows.len() >= ROWS_AT_ONCE {
-            self.flush().await
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.store.begin().await?;
-        tx.conn().bulk_insert(CHANGES, CHANGE_COLUMNS, &self.rows).await?;
-        self.rows.clear();
-        tx.commit().await
-    }
-
-    /// Writes what is left, and the organizations that the run found.
-    pub async fn finish(mut self, organizations: &[OrganizationChange]) -> Result<(), StoreError> {
-        self.flush().await?;
-        if organizations.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.store.begin().await?;
-        for o in organizations {
-            let status = if o.closed { "closed" } else { "active" };
-            let row = args![
-                self.run,
-                &o.external_id,
-                o.id,
-                o.is_new,
-                &o.name,
-                &o.kind,
-                status,
-                o.followed,
-                o.attributes.to_string()
-            ];
-            tx.execute(INSERT_ORGANIZATION, row).await?;
-        }
-        tx.commit().await
-    }
-}
-
-/// What a new user gets, where that is less than what the directory says.
-fn created(entry: &Mapped, policy: &Policy<'_>) -> Option<String> {
-    let given = |field: &Field| policy.authority(field) != Authority::Local;
-    if entry.values.iter().all(|(field, _)| given(field)) {
-        return None;
-    }
-    Some(json::values(entry.values.iter().filter(|(field, _)| given(field))).to_string())
 }
 
 /// How many changes of a plan are looked at for its shortened form.
@@ -214,31 +82,26 @@ impl Tally {
 pub(super) struct PlanReader;
 
 impl PlanReader {
-    /// Every row of a plan, in its order.
-    pub(super) const SQL: &str = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, NULL, c.user_id::text, c.email, \
-        c.fields::text, coalesce(c.created, c.entry)::text, r.source, c.digest, c.record_digest \
-        FROM changes c JOIN runs r ON r.id = c.run_id WHERE c.run_id = $1::uuid ORDER BY c.position";
+    /// Every row of a plan.
+    pub(super) const SQL: &str = ALL_CHANGES;
 
     /// Hashes one row.
     pub(super) fn hash(mut row: Row, hasher: &mut PlanHasher) -> Result<(), StoreError> {
-        let stored = read(&mut row)?;
-        let (digest, record_digest): (Option<Digest>, Option<Digest>) = (row.opt_parsed()?, row.opt_parsed()?);
-        match stored {
-            None => {
-                if let Some(digest) = digest {
-                    hasher.add_remembered(digest);
-                }
+        let (stored, digest) = read(&mut row)?;
+        let record_digest = row.opt_parsed()?;
+        let Some(StoredChange { change, .. }) = stored else {
+            if let Some(digest) = digest {
+                hasher.add(ChangeDigest::remembered(digest));
             }
-            Some(StoredChange { change, .. }) => {
-                let user = change.user.filter(|_| change.action != Action::Create);
-                hasher.add(&Change {
-                    user,
-                    digest,
-                    record_digest,
-                    ..change
-                });
-            }
-        }
+            return Ok(());
+        };
+        let user = change.user.filter(|_| change.action != Action::Create);
+        hasher.add(ChangeDigest::of(&Change {
+            user,
+            digest,
+            record_digest,
+            ..change
+        }));
         Ok(())
     }
 }
@@ -272,7 +135,7 @@ pub(super) async fn stored_organizations(tx: &mut Tx, run: RunId) -> Result<Vec<
 /// A change read back from a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredChange {
-    /// Its place in the plan; the next page begins after it.
+    /// Names it within its plan; the next page begins after it.
     pub position: u64,
     /// The change. For a creation `user` is the id that the new user gets.
     pub change: Change,
@@ -294,12 +157,16 @@ pub struct AppliedChange {
 }
 
 /// A change with its run and the organization here, to be filtered.
-pub(super) const CHANGE: &str = "SELECT c.position, c.action, c.reason, c.external_id, c.organization, o.name, c.user_id::text, c.email, \
-    c.fields::text, coalesce(c.created, c.entry)::text, r.source FROM changes c JOIN runs r ON r.id = c.run_id \
-    LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization";
+pub(super) const CHANGE: &str = concat!(
+    "SELECT ",
+    change_columns!(),
+    ", r.source FROM changes c JOIN runs r ON r.id = c.run_id \
+     LEFT JOIN organizations o ON o.source = r.source AND o.external_id = c.organization"
+);
 
-/// Reads one row; `None` for an entry that is only to be remembered.
-pub(super) fn read(r: &mut Row) -> Result<Option<StoredChange>, StoreError> {
+/// Reads one row; no change for an entry that is only to be remembered. With it goes the digest of what the directory
+/// said, if it is still that of what is stored of it.
+fn read(r: &mut Row) -> Result<(Option<StoredChange>, Option<Digest>), StoreError> {
     let wrong = |what: &str| {
         StoreError::new(
             StoreErrorKind::Internal,
@@ -310,20 +177,25 @@ pub(super) fn read(r: &mut Row) -> Result<Option<StoredChange>, StoreError> {
     let action = r.text()?;
     let reason = r.opt_text()?;
     let external_id = ExternalId::parse(r.text()?).map_err(|_| wrong("external id"))?;
-    let organization = r.opt_text()?.and_then(|o| ExternalId::parse(o).ok());
+    let organization = ExternalId::parse(r.text()?).ok();
     let organization_name = r.opt_text()?;
     let user = Some(r.parsed()?);
-    let email = r.text()?;
-    let (fields, created) = (r.opt_json()?, r.opt_json()?);
+    let email = r.opt_text()?;
+    let fields = r.opt_json()?;
+    let (given, given_attributes) = (r.int()?, r.opt_json()?);
+    let said = Said::read(r)?;
+    let stored = said.digest;
+    let said = said.values(organization.as_ref());
+    let digest = stored.filter(|stored| Mapped::digest_of(&external_id, &said) == *stored);
     let source = SourceName::parse(&r.text()?).map_err(|_| wrong("source"))?;
     if action == "remember" {
-        return Ok(None);
+        return Ok((None, digest));
     }
     let action = Action::parse(&action).ok_or_else(|| wrong("action"))?;
     let reason = reason.and_then(|w| Reason::parse(&w)).ok_or_else(|| wrong("reason"))?;
-    let fields = match (fields, created) {
-        (Some(fields), _) => json::fields_from(&fields),
-        (None, created) => created_fields(&created.unwrap_or_default()),
+    let fields = match fields {
+        Some(fields) => json::fields_from(&fields),
+        None => created_fields(said, given, given_attributes.as_ref()),
     };
     let change = Change {
         action,
@@ -332,39 +204,71 @@ pub(super) fn read(r: &mut Row) -> Result<Option<StoredChange>, StoreError> {
         external_id,
         organization,
         user,
-        email,
+        email: email.ok_or_else(|| wrong("address"))?,
         fields,
         digest: None,
         record_digest: None,
     };
-    Ok(Some(StoredChange {
+    let stored = StoredChange {
         position,
         change,
         organization_name,
-    }))
+    };
+    Ok((Some(stored), digest))
 }
 
-fn created_fields(json: &Json) -> Vec<(Field, FieldChange)> {
-    let step = |after: &Value| FieldChange {
+/// The condition under which the new user of a creation `c` gets a field.
+pub(super) fn is_given(field: Option<&Field>) -> String {
+    match field {
+        None => "false".into(),
+        Some(Field::Attribute(name)) => format!(
+            "((c.given & {ALL_ATTRIBUTES} <> 0 AND c.attributes -> '{name}' IS NOT NULL) \
+             OR c.given_attributes -> '{name}' IS NOT NULL)"
+        ),
+        Some(column) => format!("c.given & {} <> 0", bit(column)),
+    }
+}
+
+/// What a new user gets of what the directory said.
+fn created_fields(said: Values, given: i64, given_attributes: Option<&Json>) -> Vec<(Field, FieldChange)> {
+    let is_given = |field: &Field| match field {
+        Field::Attribute(name) => {
+            given & ALL_ATTRIBUTES != 0 || given_attributes.is_some_and(|some| some.get(&**name).is_some())
+        }
+        column => given & bit(column) != 0,
+    };
+    let step = |after| FieldChange {
         before: Value::Text(None),
-        after: after.clone(),
+        after,
         directory_before: None,
         drift: false,
     };
-    json::values_from(json)
-        .iter()
-        .map(|(field, after)| (field.clone(), step(after)))
+    said.into_iter()
+        .filter(|(field, _)| is_given(field))
+        .map(|(field, after)| (field, step(after)))
+        .collect()
+}
+
+pub(super) fn stored_changes(rows: Vec<Row>) -> Result<Vec<StoredChange>, StoreError> {
+    rows.into_iter()
+        .filter_map(|mut row| read(&mut row).map(|(change, _)| change).transpose())
         .collect()
 }
 
 impl Store {
-    /// Changes of a run after `position`, in the order of the plan: organizations together, then external ids.
+    /// Changes of a run after the one at `position`, in the order of the plan: organizations together, then external ids.
     pub async fn changes(&self, run: RunId, after: Option<u64>, limit: u64) -> Result<Vec<StoredChange>, StoreError> {
-        let after = after.map_or(-1, |a| i64::try_from(a).unwrap_or(i64::MAX));
-        let rows = self.rows(READ_CHANGES, args![run, after, limit]).await?;
-        rows.into_iter()
-            .filter_map(|mut row| read(&mut row).transpose())
-            .collect()
+        let (organization, external_id) = match after {
+            None => (String::new(), String::new()),
+            Some(position) => match self.row(PLACE, args![run, position]).await? {
+                Some(mut row) => (row.text()?, row.text()?),
+                None => return Ok(vec![]),
+            },
+        };
+        let rows = self
+            .rows(READ_CHANGES, args![run, organization, external_id, limit])
+            .await?;
+        stored_changes(rows)
     }
 
     /// The first changes of each organization, for a plan that is cut to a readable length: at most `each` of one
@@ -373,9 +277,7 @@ impl Store {
         let rows = self
             .rows(FIRST_CHANGES, args![run, each, limit, FIRST_CHANGES_OF])
             .await?;
-        rows.into_iter()
-            .filter_map(|mut row| read(&mut row).transpose())
-            .collect()
+        stored_changes(rows)
     }
 
     /// How many changes of each kind a plan has, by organization.
@@ -406,7 +308,7 @@ impl Store {
                         "an applied change cannot be read back; was it changed by hand?",
                     )
                 };
-                let change = read(&mut r)?.ok_or_else(wrong)?;
+                let change = read(&mut r)?.0.ok_or_else(wrong)?;
                 let run = r.parsed()?;
                 let (finished, answered) = (r.opt_time()?, r.opt_time()?);
                 let at = answered.or(finished).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -423,7 +325,8 @@ impl Store {
 
 /// Whether the plan of `run` moves more than one address, so that two users may swap theirs.
 pub(super) async fn moves_addresses(tx: &mut Tx, run: RunId) -> Result<bool, StoreError> {
-    let sql = "SELECT count(*) FROM changes WHERE run_id = $1::uuid AND fields -> 'email' IS NOT NULL";
+    let sql =
+        "SELECT count(*) FROM changes WHERE run_id = $1::uuid AND action <> 'create' AND fields -> 'email' IS NOT NULL";
     Ok(match tx.row(sql, args![run]).await? {
         Some(mut row) => row.count()? > 1,
         None => false,

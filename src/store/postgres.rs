@@ -7,11 +7,15 @@ use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolCopyExt as _, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions as _, Connection as _, PgConnection, Row as _, TypeInfo, ValueRef};
 
+use super::bulk::Lines;
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Cell, Row};
 
 /// How long a connection may take to be had.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much of a COPY is sent in one message.
+const COPY_BYTES_AT_ONCE: usize = 128 * 1024;
 
 /// Connects to `url`. Times are spoken in UTC, whatever the server's zone.
 pub(super) async fn open(url: &str, password: Option<&str>, connections: u32) -> Result<PgPool, StoreError> {
@@ -102,45 +106,14 @@ fn read(row: &PgRow) -> Result<Row, StoreError> {
     Ok(Row::new(cells))
 }
 
-/// Inserts rows by COPY in text format; `into` is `table (column, …)`.
-pub(super) async fn bulk_insert(on: &mut PgConnection, into: &str, rows: &[Vec<Arg>]) -> Result<(), StoreError> {
+/// Inserts rows by COPY; `into` is `table (column, …)`.
+pub(super) async fn insert(on: &mut PgConnection, into: &str, rows: &Lines) -> Result<(), StoreError> {
     let mut copy = on.copy_in_raw(&format!("COPY {into} FROM STDIN")).await?;
-    let mut buffer = Vec::with_capacity(128 * 1024);
-    for row in rows {
-        for (at, arg) in row.iter().enumerate() {
-            if at > 0 {
-                buffer.push(b'\t');
-            }
-            copy_field(&mut buffer, arg);
-        }
-        buffer.push(b'\n');
-        if buffer.len() > 100 * 1024 {
-            copy.send(std::mem::take(&mut buffer)).await?;
-        }
+    for part in rows.text.chunks(COPY_BYTES_AT_ONCE) {
+        copy.send(part).await?;
     }
-    copy.send(buffer).await?;
     copy.finish().await?;
     Ok(())
-}
-
-/// One field of COPY's text format (PostgreSQL documentation, COPY, "Text Format").
-fn copy_field(out: &mut Vec<u8>, arg: &Arg) {
-    match arg {
-        Arg::Text(Some(text)) => {
-            for byte in text.bytes() {
-                match byte {
-                    b'\\' => out.extend_from_slice(b"\\\\"),
-                    b'\t' => out.extend_from_slice(b"\\t"),
-                    b'\n' => out.extend_from_slice(b"\\n"),
-                    b'\r' => out.extend_from_slice(b"\\r"),
-                    other => out.push(other),
-                }
-            }
-        }
-        Arg::Int(Some(number)) => out.extend_from_slice(number.to_string().as_bytes()),
-        Arg::Bool(Some(truth)) => out.push(if *truth { b't' } else { b'f' }),
-        _ => out.extend_from_slice(b"\\N"),
-    }
 }
 
 /// Streams the answer of `query` by COPY, line by line in its text format. The query takes no parameters.

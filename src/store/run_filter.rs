@@ -5,6 +5,7 @@ use super::row::Arg;
 use super::runs::RunRow;
 use super::sql::Conditions;
 use super::{Store, plan, runs};
+use crate::domain::field::Field;
 use crate::domain::id::RunId;
 use crate::domain::plan::Action;
 
@@ -80,24 +81,28 @@ impl Store {
             and.add("c.drift = $n", drift);
         }
         if let Some(after) = filter.after {
+            let place =
+                "SELECT p.organization, p.external_id FROM changes p WHERE p.run_id = $1::uuid AND p.position = $n";
             and.add(
-                "c.position > $n",
+                &format!("(c.organization, c.external_id) > ({place})"),
                 Arg::Int(Some(i64::try_from(after).unwrap_or(i64::MAX))),
             );
         }
         if let Some(field) = &filter.field {
-            // What a new user gets stands in `created` or `entry`, what changes in `fields`.
-            let keys = self.engine().each_key("coalesce(c.fields, c.created, c.entry)");
-            and.add(&format!("EXISTS (SELECT 1 FROM {keys} WHERE item.key = $n)"), field);
+            // What a new user gets stands in columns, what changes in `fields`.
+            let keys = self.engine().each_key("c.fields");
+            let created = plan::is_given(Field::parse(field).as_ref());
+            and.add(
+                &format!("((c.action = 'create' AND {created}) OR EXISTS (SELECT 1 FROM {keys} WHERE item.key = $n))"),
+                field,
+            );
         }
         let sql = format!(
-            "{} WHERE c.action <> 'remember' AND {} ORDER BY c.position LIMIT {limit}",
+            "{} WHERE c.action <> 'remember' AND {} ORDER BY c.organization, c.external_id LIMIT {limit}",
             plan::CHANGE,
             and.sql()
         );
         let rows = self.rows(&sql, and.arguments()).await?;
-        rows.into_iter()
-            .filter_map(|mut row| plan::read(&mut row).transpose())
-            .collect()
+        plan::stored_changes(rows)
     }
 }

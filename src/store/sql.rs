@@ -84,11 +84,19 @@ impl Engine {
         }
     }
 
-    /// How a temporary table of this connection is made.
-    pub(super) fn temporary(self) -> &'static str {
+    /// The statement that makes a temporary table of this connection; `definition` is its name with its columns.
+    pub(super) fn temporary_table(self, definition: &str) -> String {
         match self {
-            Self::Postgres => "CREATE TEMPORARY TABLE",
-            Self::Sqlite => "CREATE TEMP TABLE",
+            Self::Postgres => format!("CREATE TEMPORARY TABLE {definition}"),
+            Self::Sqlite => format!("CREATE TEMP TABLE {}", definition.replace(" COLLATE \"C\"", "")),
+        }
+    }
+
+    /// The statement that drops a temporary table where there is one, and never another program's of that name.
+    pub(super) fn drop_temporary_table(self, name: &str) -> String {
+        match self {
+            Self::Postgres => format!("DROP TABLE IF EXISTS pg_temp.{name}"),
+            Self::Sqlite => format!("DROP TABLE IF EXISTS temp.{name}"),
         }
     }
 }

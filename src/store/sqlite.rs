@@ -11,14 +11,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Column, ConnectOptions as _, Row as _, SqliteConnection, TypeInfo, ValueRef};
 
+use super::bulk::Bound;
 use super::error::{StoreError, StoreErrorKind};
 use super::row::{Arg, Cell, Row};
 
 /// How long a statement waits for another writer (a backup, the command line) before it gives up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Most parameters of one statement: SQLite's default limit is 32,766; a statement of some 500 rows is fastest.
-const PARAMETERS_MAX: usize = 8_000;
 
 /// Opens the file of `url`, making it where it is missing, readable by its owner alone: it holds personal data.
 pub(super) async fn open(url: &str, connections: u32) -> Result<SqlitePool, StoreError> {
@@ -88,12 +86,7 @@ const OPEN_RETRIES_MAX: usize = 300;
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 fn bind<'q>(sql: String, args: &[Arg]) -> Query<'q> {
-    args.iter()
-        .fold(sqlx::query(AssertSqlSafe(sql)), |query, arg| match arg {
-            Arg::Text(v) => query.bind(v.clone()),
-            Arg::Int(v) => query.bind(*v),
-            Arg::Bool(v) => query.bind(*v),
-        })
+    args.iter().cloned().fold(sqlx::query(AssertSqlSafe(sql)), bind_one)
 }
 
 pub(super) async fn execute(on: &mut SqliteConnection, sql: String, args: &[Arg]) -> Result<u64, StoreError> {
@@ -124,21 +117,20 @@ fn read(row: &SqliteRow) -> Result<Row, StoreError> {
     Ok(Row::new(cells))
 }
 
-/// Inserts rows in statements of some hundred; `into` is `table (column, …)`.
-pub(super) async fn bulk_insert(
-    on: &mut SqliteConnection,
-    into: &str,
-    columns: usize,
-    rows: &[Vec<Arg>],
-) -> Result<(), StoreError> {
-    for chunk in rows.chunks((PARAMETERS_MAX / columns).max(1)) {
-        let one = format!("({})", vec!["?"; columns].join(","));
-        let sql = format!(
-            "INSERT INTO {into} VALUES {}",
-            vec![one.as_str(); chunk.len()].join(",")
-        );
-        let args: Vec<Arg> = chunk.iter().flatten().cloned().collect();
-        execute(on, sql, &args).await?;
+/// Inserts rows; `into` is `table (column, …)`.
+pub(super) async fn insert(on: &mut SqliteConnection, into: &str, rows: Bound) -> Result<(), StoreError> {
+    for (arguments, count) in rows.statements {
+        let values = vec![rows.one.as_str(); count].join(",");
+        let sql = AssertSqlSafe(format!("INSERT INTO {into} VALUES {values}"));
+        sqlx::query_with(sql, arguments).execute(&mut *on).await?;
     }
     Ok(())
+}
+
+fn bind_one(query: Query<'_>, arg: Arg) -> Query<'_> {
+    match arg {
+        Arg::Text(v) => query.bind(v),
+        Arg::Int(v) => query.bind(v),
+        Arg::Bool(v) => query.bind(v),
+    }
 }

@@ -3,12 +3,12 @@
 
 use futures_util::stream::StreamExt;
 
-use super::apply::{Applied, GRANTED, TEXT_COLUMNS};
+use super::apply::{Applied, TEXT_COLUMNS};
 use super::error::{StoreError, StoreErrorKind};
 use super::plan::PlanReader;
 use super::row::args;
 use super::sql::{Engine, statements};
-use super::{Store, Tx};
+use super::{Store, Tx, grants};
 use crate::domain::id::RunId;
 use crate::domain::plan::PlanHasher;
 
@@ -24,10 +24,10 @@ statements! {
         (SELECT 1 FROM changes c WHERE c.run_id = $1::uuid AND c.organization = o.external_id) \
         AND NOT EXISTS (SELECT 1 FROM run_organizations r WHERE r.run_id = $1::uuid AND r.external_id = o.external_id AND r.followed) \
         ORDER BY o.name LIMIT 1";
-    GRANTS = "SELECT DISTINCT role.value FROM changes c CROSS JOIN {roles} WHERE c.run_id = $1::uuid AND c.action <> 'remember'";
 }
 
-/// The condition under which a change of the plan no longer fits what it was decided on.
+/// The condition under which a change of the plan no longer fits what it was decided on. A creation fits as long as the
+/// database takes its user and its record; see [`taken_meanwhile`].
 fn stale(engine: Engine, attributes: &[String]) -> String {
     let differs = |field: &str, held: &str| {
         let before = format!("(c.fields -> '{field}' ->> 'before')");
@@ -42,10 +42,9 @@ fn stale(engine: Engine, attributes: &[String]) -> String {
     let mut any = vec![
         "c.record_digest IS DISTINCT FROM r.digest".to_owned(),
         "(r.user_id IS NOT NULL AND r.user_id <> c.user_id)".to_owned(),
-        "(c.action <> 'create' AND u.id IS NULL)".to_owned(),
-        "(c.action = 'create' AND u.id IS NOT NULL)".to_owned(),
+        "u.id IS NULL".to_owned(),
         "(c.action = 'enable' AND u.disabled_by IS DISTINCT FROM 'directory')".to_owned(),
-        "(c.action NOT IN ('create', 'remember') AND (lower(u.kind) = 'employee' OR uo.kind = 'self'))".to_owned(),
+        "(c.action <> 'remember' AND (lower(u.kind) = 'employee' OR uo.kind = 'self'))".to_owned(),
         differs("status", "u.status"),
         differs(
             "billable",
@@ -79,10 +78,21 @@ fn stale(engine: Engine, attributes: &[String]) -> String {
     any.join(" OR ")
 }
 
-/// An address that was free when the plan was made, and is another user's by now.
+/// An address that was free when the plan was made, and is another user's by now; or an entry that had no record then.
 pub(super) fn taken_meanwhile(run: RunId, error: StoreError) -> StoreError {
     let of_the_database = error.cause.as_deref().and_then(sqlx::Error::as_database_error);
-    if !of_the_database.is_some_and(|said| said.message().contains("users_email")) {
+    let names = |index: &str| of_the_database.is_some_and(|said| said.message().contains(index));
+    // PostgreSQL names the constraint, SQLite its columns.
+    if names("records_pkey") || names("records.external_id") {
+        return StoreError {
+            kind: StoreErrorKind::Stale,
+            message: format!(
+                "the plan of run {run} no longer fits: an entry for which it creates a user was linked to one since, so nothing was applied; start a new run"
+            ),
+            ..error
+        };
+    }
+    if !names("users_email") {
         return error;
     }
     StoreError {
@@ -97,7 +107,12 @@ pub(super) fn taken_meanwhile(run: RunId, error: StoreError) -> StoreError {
 impl Store {
     /// Refuses a held plan that is not the one that was held, that the directory has outdated, or that does what the
     /// configuration of today forbids.
-    pub(super) async fn refuse_outdated(&self, tx: &mut Tx, what: &Applied<'_>) -> Result<(), StoreError> {
+    pub(super) async fn refuse_outdated(
+        &self,
+        tx: &mut Tx,
+        what: &Applied<'_>,
+        creates: bool,
+    ) -> Result<(), StoreError> {
         let run = what.run;
         let stale = |why: String| Err(StoreError::new(StoreErrorKind::Stale, why));
         if let Some(mut row) = tx.row(READ_SINCE, args![run]).await? {
@@ -112,14 +127,7 @@ impl Store {
                 "the plan of run {run} no longer fits: {name} is not followed any more, so nothing was applied; start a new run"
             ));
         }
-        for mut row in tx
-            .rows(
-                &GRANTS.replace("{roles}", &self.engine().each_role(GRANTED)),
-                args![run],
-            )
-            .await?
-        {
-            let role = row.text()?;
+        for role in grants::all_roles(tx, self.engine(), run, creates).await? {
             if what.roles.refuses(&role) {
                 return stale(format!(
                     "the plan of run {run} grants the role {role}, which this source may not grant any more (grant_administrator_roles), so nothing was applied; start a new run"
@@ -168,7 +176,7 @@ impl Store {
         let sql = format!(
             "SELECT c.external_id FROM changes c LEFT JOIN records r ON r.source = $2 AND r.external_id = c.external_id \
              LEFT JOIN users u ON u.id = c.user_id LEFT JOIN organizations uo ON uo.id = u.organization_id \
-             WHERE c.run_id = $1::uuid AND ({}) ORDER BY c.position LIMIT 4",
+             WHERE c.run_id = $1::uuid AND c.action <> 'create' AND ({}) ORDER BY c.position LIMIT 4",
             stale(self.engine(), &attributes)
         );
         let mut rows = tx.rows(&sql, args![what.run, &what.scope.source]).await?;

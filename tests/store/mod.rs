@@ -48,8 +48,11 @@ async fn every_statement_is_valid(db: Database) {
     db.sql("SELECT 1").await;
     for (name, sql) in rollcall::store::Store::statements() {
         // Temporary tables live on the connection of a run; the runs themselves exercise their statements.
-        let temporary = sql.contains("staged") || sql.contains("unseen");
-        if temporary || sql.contains("{roles}") {
+        let temporary = ["staged", "unseen", "moved", "granted"]
+            .iter()
+            .any(|table| sql.contains(table));
+        // What has a gap is filled in where it is used.
+        if temporary || sql.replace("'{}'", "").contains('{') {
             continue;
         }
         prepared += 1;

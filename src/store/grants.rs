@@ -12,6 +12,9 @@ use crate::domain::id::RunId;
 /// How many different sets of roles are looked at together.
 const SETS_AT_ONCE: usize = 1_000;
 
+/// What PostgreSQL's triggers of `memberships` go by, until the transaction ends.
+const UNCHECKED: &str = "SELECT set_config('rollcall.memberships', $1, true)";
+
 const GRANTED_TABLE: &str = "granted (roles text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL)";
 
 statements! {
@@ -96,10 +99,19 @@ pub(super) async fn new_roles_of_others(tx: &mut Tx, engine: Engine, run: RunId)
 
 /// Grants the listed roles to the users that the plan creates.
 pub(super) async fn write(tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
-    tx.execute(WRITE, args![run, bit(&Field::Roles)]).await?;
     let mut conn = tx.conn();
-    let drop_table = conn.engine().drop_temporary_table("granted");
-    conn.execute(&drop_table, args![]).await.map(drop)
+    let engine = conn.engine();
+    // These users were created by this transaction, and the groups are joined: there is nothing to be looked up again.
+    if engine == Engine::Postgres {
+        conn.execute(UNCHECKED, args!["of created users"]).await?;
+    }
+    conn.execute(WRITE, args![run, bit(&Field::Roles)]).await?;
+    if engine == Engine::Postgres {
+        conn.execute(UNCHECKED, args![""]).await?;
+    }
+    conn.execute(&engine.drop_temporary_table("granted"), args![])
+        .await
+        .map(drop)
 }
 
 /// Brings the roles of the users that the plan changes to what it says.

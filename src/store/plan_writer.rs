@@ -6,8 +6,8 @@ use super::error::StoreError;
 use super::organizations::OrganizationChange;
 use super::row::{Arg, args};
 use super::said::{self, ALL_ATTRIBUTES, SAID_CELLS, bit, said_columns};
-use super::sql::statements;
-use super::{Store, json};
+use super::sql::{Engine, statements};
+use super::{Store, Tx, json};
 use crate::domain::field::Field;
 use crate::domain::id::{Digest, ExternalId, RunId, UserId};
 use crate::domain::mapping::Mapped;
@@ -104,15 +104,25 @@ pub(super) async fn write_creations(
         cells.text(attributes);
         said::put(cells, creation.digest, values);
     }
-    let mut tx = store.begin().await?;
+    let mut tx = begin_portion(store).await?;
     tx.conn().insert(CREATIONS, bulk).await?;
     tx.commit().await
 }
 
 async fn write_rows(store: &Store, rows: Vec<Vec<Arg>>) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
+    let mut tx = begin_portion(store).await?;
     tx.conn().bulk_insert(CHANGES, CHANGE_COLUMNS, rows).await?;
     tx.commit().await
+}
+
+/// A transaction that writes a part of a plan. A part need not be on the disk by itself: the commit that makes the plan
+/// one to be applied comes later, and takes everything before it there.
+async fn begin_portion(store: &Store) -> Result<Tx, StoreError> {
+    let mut tx = store.begin().await?;
+    if store.engine() == Engine::Postgres {
+        tx.execute("SET LOCAL synchronous_commit = off", args![]).await?;
+    }
+    Ok(tx)
 }
 
 fn organization_column(organization: Option<&ExternalId>) -> Arg {

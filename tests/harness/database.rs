@@ -61,15 +61,18 @@ impl Database {
 
     /// Runs plain SQL, as an application or an administrator would.
     pub(crate) async fn sql(&self, sql: &str) -> u64 {
+        self.try_sql(sql).await.expect("plain SQL")
+    }
+
+    /// The same, which may be refused.
+    pub(crate) async fn try_sql(&self, sql: &str) -> Result<u64, sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
         if self.url.starts_with("sqlite") {
-            let mut c = sqlx::SqliteConnection::connect(&format!("{}?mode=rwc", self.url))
-                .await
-                .expect("connects");
-            c.execute(sql).await.expect("plain SQL").rows_affected()
+            let mut c = sqlx::SqliteConnection::connect(&format!("{}?mode=rwc", self.url)).await?;
+            Ok(c.execute(sql).await?.rows_affected())
         } else {
-            let mut c = sqlx::PgConnection::connect(&self.url).await.expect("connects");
-            c.execute(sql).await.expect("plain SQL").rows_affected()
+            let mut c = sqlx::PgConnection::connect(&self.url).await?;
+            Ok(c.execute(sql).await?.rows_affected())
         }
     }
 

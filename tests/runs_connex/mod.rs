@@ -6,6 +6,7 @@ mod brakes;
 mod convergence;
 mod determinism;
 mod firms;
+mod first;
 mod hostile;
 mod model;
 mod model_world;

@@ -14,6 +14,7 @@ on_both_engines!(
     migrating_twice_changes_nothing,
     a_newer_schema_is_refused,
     users_live_their_life,
+    memberships_go_with_what_they_name,
     addresses_are_unique_without_regard_to_case,
     the_last_administrator_stays,
     the_last_administrator_stays_however_the_role_is_written,
@@ -156,6 +157,58 @@ async fn users_live_their_life(db: Database) {
             "user.created"
         ]
     );
+}
+
+/// A membership is of a user and a group that are there, whoever writes it, and in whatever number.
+async fn memberships_go_with_what_they_name(db: Database) {
+    let store = db.store().await;
+    let ada = store
+        .create_user(&employee("ada@x.example"), &cli())
+        .await
+        .expect("made");
+    let ben = store
+        .create_user(&employee("ben@x.example"), &cli())
+        .await
+        .expect("made");
+    let (red, blue) = (
+        "019a0000-0000-7000-8000-000000000001",
+        "019a0000-0000-7000-8000-000000000002",
+    );
+    db.sql(&format!(
+        "INSERT INTO groups (id, kind, name) VALUES ('{red}', 'team', 'Red'), ('{blue}', 'team', 'Blue')"
+    ))
+    .await;
+    let insert = |pairs: &[(&str, &str)]| {
+        let rows: Vec<String> = pairs
+            .iter()
+            .map(|(user, group)| format!("('{user}', '{group}')"))
+            .collect();
+        format!("INSERT INTO memberships (user_id, group_id) VALUES {}", rows.join(", "))
+    };
+    let (ada, ben) = (ada.to_string(), ben.to_string());
+    let nobody = "019a0000-0000-7000-8000-00000000000f";
+    for wrong in [[(&*ada, red), (nobody, red)], [(&*ada, red), (&*ada, nobody)]] {
+        let refused = db
+            .try_sql(&insert(&wrong))
+            .await
+            .expect_err("it names what is not there");
+        let is_reference = refused
+            .as_database_error()
+            .is_some_and(|error| error.is_foreign_key_violation());
+        assert!(is_reference, "{refused}");
+    }
+    let all = "SELECT CAST(user_id AS text), CAST(group_id AS text) FROM memberships ORDER BY user_id, group_id";
+    assert_eq!(db.query(all).await, [""; 0]);
+    db.sql(&insert(&[(&ada, red), (&ada, blue), (&ben, red), (&ben, blue)]))
+        .await;
+    let moved = format!("UPDATE memberships SET group_id = '{nobody}' WHERE user_id = '{ada}' AND group_id = '{red}'");
+    assert!(db.try_sql(&moved).await.is_err());
+    db.sql(&format!("DELETE FROM groups WHERE id = '{red}'")).await;
+    assert_eq!(db.query(all).await, [format!("{ada}|{blue}"), format!("{ben}|{blue}")]);
+    db.sql(&format!("DELETE FROM users WHERE id = '{ada}'")).await;
+    assert_eq!(db.query(all).await, [format!("{ben}|{blue}")]);
+    let renamed = format!("UPDATE users SET id = '{nobody}' WHERE id = '{ben}'");
+    assert!(db.try_sql(&renamed).await.is_err(), "an id that is named stays");
 }
 
 async fn addresses_are_unique_without_regard_to_case(db: Database) {

@@ -214,12 +214,23 @@ impl Run<'_> {
 
     async fn work(&mut self) -> Result<Ending, EngineError> {
         self.enter(Phase::Preparing);
+        let policy = self.setup.policy();
+        let mut comparison = Comparison::begin(&self.engine.store, self.id, self.scope, &policy).await?;
+        let ending = self.compare(&mut comparison).await;
+        // A plan that is to be forgotten must not be written any more.
+        let ended = comparison.end().await;
+        let ending = ending?;
+        ended?;
+        Ok(ending)
+    }
+
+    /// Reads the scope, compares it with what we hold, and settles what comes of it.
+    async fn compare(&mut self, comparison: &mut Comparison) -> Result<Ending, EngineError> {
         let store = &self.engine.store;
         let policy = self.setup.policy();
-        let mut comparison = Comparison::begin(store, self.id, self.scope, &policy).await?;
         let mut intake = Intake::new(self.setup, self.scope, store).await?;
         self.enter(Phase::Reading);
-        let mut listing = self.read(&mut intake, &mut comparison).await?;
+        let mut listing = self.read(&mut intake, comparison).await?;
         if intake.not_followed > 0 {
             listing.proof.push(match intake.not_followed {
                 1 => "1 entry belongs to an organization that is not followed".to_owned(),
@@ -241,20 +252,17 @@ impl Run<'_> {
         };
         store.set_listing(self.id, &listed).await?;
         if !listing.complete {
-            comparison.end().await?;
             let reason = listing.reason.unwrap_or_else(|| "the listing was not complete".into());
             return Ok(Ending::Incomplete(reason));
         }
         if !comparison.has_nameless() {
             comparison.find_absent().await?;
             if self.scope.organization.is_some() {
-                self.confirm_absences(&mut intake, &mut comparison).await?;
+                self.confirm_absences(&mut intake, comparison).await?;
             }
         }
         comparison.conclude(&policy).await?;
-        let ending = self.settle(&mut comparison, &intake, listing.as_of).await;
-        comparison.end().await?;
-        ending
+        self.settle(comparison, &intake, listing.as_of).await
     }
 
     /// Decides, weighs, and applies; again where the table changed under the decision.

@@ -26,6 +26,7 @@ fn contest(stage: &Stage) {
 
 async fn the_long_way_comes_to_the_same_plan(db: Database) {
     let stage = Stage::new(db).await;
+    stage.program.ok(&["migrate"]);
     stage.employee("clerk@agency.example").await;
     contest(&stage);
     let plan = || {
@@ -47,6 +48,7 @@ async fn the_long_way_comes_to_the_same_plan(db: Database) {
 
 async fn a_first_plan_that_does_not_fit_is_decided_anew(db: Database) {
     let stage = Stage::new(db).await;
+    stage.program.ok(&["migrate"]);
     contest(&stage);
     let is_sqlite = stage.db.url.starts_with("sqlite");
     // Somebody takes an address in the moment in which the plan is applied, each time.

@@ -173,7 +173,7 @@ impl PlanWriter {
             (&change.external_id).into(),
             organization_column(change.organization.as_ref()),
             user.into(),
-            (!is_new).then(|| change.email.as_str()).into(),
+            (!is_new).then_some(change.email.as_str()).into(),
             change.has_drift().into(),
             (!is_new).then(|| json::fields(change).to_string()).into(),
             json::attribute_patch(change)

@@ -243,6 +243,7 @@ impl Comparison {
     async fn stage_moved(&mut self) -> Result<(), StoreError> {
         let mut conn = self.session.conn();
         conn.execute(STAGE_CREATIONS, args![self.run]).await?;
+        let _turn = self.store.turn_to_write().await?;
         conn.execute(FORGET_CREATIONS, args![self.run]).await.map(drop)
     }
 

@@ -217,11 +217,16 @@ impl Store {
 
     /// One statement that writes, by itself.
     async fn execute(&self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
-        let _turn = match &self.pools {
+        let _turn = self.turn_to_write().await?;
+        self.session().await?.conn().execute(sql, args).await
+    }
+
+    /// The turn of a statement that writes by itself; there are none on PostgreSQL.
+    async fn turn_to_write(&self) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
+        Ok(match &self.pools {
             Pools::Sqlite(_) => Some(self.turn.take().await?),
             Pools::Postgres(_) => None,
-        };
-        self.session().await?.conn().execute(sql, args).await
+        })
     }
 
     /// Every row of one statement.

@@ -100,7 +100,7 @@ pub(super) fn message_header(bytes: &[u8]) -> Result<Option<Header>, Malformed> 
 
 /// One element of a constructed one.
 #[derive(Debug, Clone, Copy)]
-struct Element<'a> {
+pub(super) struct Element<'a> {
     tag: u8,
     content: &'a [u8],
 }
@@ -118,6 +118,19 @@ impl<'a> Element<'a> {
         Elements(self.content)
     }
 
+    /// The elements of a constructed one; none of a primitive one.
+    pub(super) fn elements(self) -> Elements<'a> {
+        match self.is_constructed() {
+            true => self.children(),
+            false => Elements::none(),
+        }
+    }
+
+    /// The content of a primitive one.
+    pub(super) fn bytes(self) -> Option<&'a [u8]> {
+        self.primitive().ok()
+    }
+
     /// The content, where it is a primitive one.
     fn primitive(self) -> Result<&'a [u8], Malformed> {
         match self.is_constructed() {
@@ -133,9 +146,20 @@ impl<'a> Element<'a> {
 }
 
 /// The elements one after another in `.0`; ends early on nothing, fails on what does not fit.
-struct Elements<'a>(&'a [u8]);
+#[derive(Debug, Clone)]
+pub(super) struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
+    /// No elements.
+    pub(super) fn none() -> Self {
+        Self(&[])
+    }
+
+    /// The next element of what was checked already; the end where there is none.
+    pub(super) fn next_good(&mut self) -> Option<Element<'a>> {
+        self.next().ok().flatten()
+    }
+
     fn next(&mut self) -> Result<Option<Element<'a>>, Malformed> {
         if self.0.is_empty() {
             return Ok(None);
@@ -203,6 +227,16 @@ pub(super) fn message(pdu: &[u8]) -> Result<Message<'_>, Malformed> {
         text,
         code,
     })
+}
+
+/// The parts of the operation of a message that [`message`] let through.
+pub(super) fn operation_parts(pdu: &[u8]) -> Elements<'_> {
+    let body = Elements(pdu).next_good().and_then(|envelope| {
+        let mut parts = envelope.children();
+        parts.next_good();
+        parts.next_good()
+    });
+    body.map_or(Elements::none(), Element::elements)
 }
 
 /// The message id and the operation of a request of our own.

@@ -12,13 +12,15 @@ use ldap3::exop::Exop;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchOptions, SearchStream, StdStream};
 use secrecy::ExposeSecret;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::address::{Place, Security};
+use super::entry::EntryBytes;
 use super::failure::Context;
-use super::guard::{self, Transport, Window};
+use super::guard::{self, Passed, Transport, Window};
 use super::settings::{Bind, Settings, Timeouts};
 use super::tls;
 use crate::sources::{SourceError, SourceErrorKind};
@@ -158,12 +160,15 @@ impl Endpoint {
             .await
             .map_err(|error| self.context.library(error, None))?;
         let window = Arc::new(Window::default());
-        let guard = tokio::spawn(guard::run(transport, ours, Arc::clone(&window))).abort_handle();
+        let (sender, passed) = mpsc::unbounded_channel();
+        let guard = tokio::spawn(guard::run(transport, ours, Arc::clone(&window), sender)).abort_handle();
         // Its outcome is told by the guard: the library's own error would only say that the pair was closed.
         let driver = tokio::spawn(async move { drop(driver.drive().await) }).abort_handle();
         Ok(Connection {
             ldap,
             stream: None,
+            passed,
+            entries: Entries::default(),
             window,
             tasks: [guard, driver],
             idle: self.timeouts.idle,
@@ -225,7 +230,7 @@ pub(super) struct Query {
 /// One thing that a server answers to a search.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Entry(StructureTag),
+    Entry(EntryBytes),
     /// The URLs of a search reference.
     Reference(Vec<String>),
     Done(LdapResult),
@@ -234,9 +239,32 @@ pub(super) enum Answer {
 /// What a short search gave.
 #[derive(Debug)]
 pub(super) struct Few {
-    pub(super) entries: Vec<StructureTag>,
+    pub(super) entries: Vec<EntryBytes>,
     pub(super) references: Vec<String>,
     pub(super) result: LdapResult,
+}
+
+/// Entries that arrived together, and how far they were taken.
+#[derive(Default)]
+struct Entries {
+    arrived: Arc<Vec<u8>>,
+    taken: usize,
+}
+
+impl Entries {
+    fn new(arrived: Vec<u8>) -> Self {
+        Self {
+            arrived: Arc::new(arrived),
+            taken: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<EntryBytes> {
+        let length = guard::whole_message(&self.arrived[self.taken..]).ok().flatten()?;
+        let at = self.taken..self.taken + length;
+        self.taken = at.end;
+        Some(EntryBytes::new(&self.arrived, at))
+    }
 }
 
 /// The library's search under way.
@@ -246,6 +274,9 @@ type Stream = SearchStream<'static, Arc<str>, Arc<[Arc<str>]>>;
 pub(super) struct Connection {
     ldap: ldap3::Ldap,
     stream: Option<Stream>,
+    /// What the guard has let through for the search under way.
+    passed: mpsc::UnboundedReceiver<Passed>,
+    entries: Entries,
     window: Arc<Window>,
     tasks: [AbortHandle; 2],
     idle: Duration,
@@ -267,7 +298,6 @@ impl Connection {
             Bind::Simple { dn, password } => self.ldap.simple_bind(dn, password.expose_secret()).await,
             Bind::External => self.ldap.sasl_external_bind().await,
         };
-        self.window.consumed();
         let result = result.map_err(|error| self.failed(error))?;
         self.context.bind(&result)
     }
@@ -276,7 +306,6 @@ impl Connection {
     pub(super) async fn who_am_i(&mut self) -> Result<Option<String>, SourceError> {
         self.ldap.with_timeout(self.idle);
         let answer = self.ldap.extended(ldap3::exop::WhoAmI).await;
-        self.window.consumed();
         let ldap3::result::ExopResult(Exop { val, .. }, result) = answer.map_err(|error| self.failed(error))?;
         let name = val.and_then(|bytes| String::from_utf8(bytes).ok());
         Ok(name.filter(|_| result.rc == 0))
@@ -306,17 +335,35 @@ impl Connection {
     /// The next answer to the search under way.
     pub(super) async fn next(&mut self) -> Result<Answer, SourceError> {
         loop {
-            let stream = self.stream.as_mut().expect("a search is under way");
-            let item = stream.next().await.map_err(|error| self.failed(error))?;
-            self.window.consumed();
-            match item {
-                Some(item) if item.is_intermediate() => {}
-                Some(item) if item.is_ref() => return Ok(Answer::Reference(urls(item.0))),
-                Some(item) => return Ok(Answer::Entry(item.0)),
-                None => {
-                    let mut stream = self.stream.take().expect("a search is under way");
-                    return Ok(Answer::Done(stream.finish().await));
+            if let Some(entry) = self.entries.next() {
+                return Ok(Answer::Entry(entry));
+            }
+            let passed = match timeout(self.idle, self.passed.recv()).await {
+                Ok(passed) => passed,
+                Err(elapsed) => return Err(self.failed(elapsed.into())),
+            };
+            match passed {
+                Some(Passed::Entries { arrived, .. }) => self.entries = Entries::new(arrived),
+                // The guard has ended: the library finds out by itself, and the cause is there.
+                Some(Passed::ToLibrary { .. }) | None => {
+                    if let Some(answer) = self.from_library().await? {
+                        return Ok(answer);
+                    }
                 }
+            }
+        }
+    }
+
+    /// The next thing that the library has for the search under way; `None` for one that says nothing.
+    async fn from_library(&mut self) -> Result<Option<Answer>, SourceError> {
+        let stream = self.stream.as_mut().expect("a search is under way");
+        match stream.next().await.map_err(|error| self.failed(error))? {
+            Some(item) if item.is_ref() => Ok(Some(Answer::Reference(urls(item.0)))),
+            // An intermediate response (RFC 4511, section 4.13), which nobody asked for.
+            Some(_) => Ok(None),
+            None => {
+                let mut stream = self.stream.take().expect("a search is under way");
+                Ok(Some(Answer::Done(stream.finish().await)))
             }
         }
     }

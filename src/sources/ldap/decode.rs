@@ -1,13 +1,14 @@
-//! One search result entry (RFC 4511, section 4.5.2), from the tags of the library to what the source hands out.
+//! One search result entry (RFC 4511, section 4.5.2), from its bytes to what the source hands out.
 //! Never panics: whatever cannot be read becomes the reason why that entry is unreadable.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-
-use ldap3::asn1::StructureTag;
 
 use crate::domain::entry::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTE_VALUES_MAX, Attributes};
 use crate::domain::id::ExternalId;
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
+
+use super::entry::EntryBytes;
 
 /// Attributes of Active Directory that hold 16 bytes of a GUID.
 const GUID_ATTRIBUTES: [&str; 2] = ["objectGUID", "mS-DS-ConsistencyGuid"];
@@ -79,28 +80,21 @@ impl Decoder {
     }
 
     /// Takes one entry apart.
-    pub(super) fn decode(&self, entry: StructureTag) -> Raw {
+    pub(super) fn decode(&self, entry: &EntryBytes) -> Raw {
         let mut raw = Raw {
-            attributes: Attributes::with_capacity(self.wanted.len()),
+            attributes: Attributes::new(&self.wanted),
             ..Raw::default()
         };
-        let mut parts = children(entry).into_iter();
-        match parts
-            .next()
-            .and_then(StructureTag::expect_primitive)
-            .map(String::from_utf8)
-        {
-            Some(Ok(dn)) => raw.dn = Some(dn),
+        match entry.name().map(std::str::from_utf8) {
+            Some(Ok(dn)) => raw.dn = Some(dn.to_owned()),
             _ => raw.refuse(
                 QuarantineCode::Unreadable,
                 "The DN of the entry is no UTF-8: correct it in the directory.",
             ),
         }
-        for attribute in parts.next().map(children).unwrap_or_default() {
-            let mut halves = children(attribute).into_iter();
-            let name = halves.next().and_then(StructureTag::expect_primitive);
-            match (name, halves.next()) {
-                (Some(name), Some(values)) => self.take(&mut raw, &name, children(values)),
+        for attribute in entry.attributes() {
+            match (attribute.description, attribute.values) {
+                (Some(name), Some(values)) => self.take(&mut raw, name, values),
                 _ => raw.refuse(
                     QuarantineCode::Unreadable,
                     "An attribute of the entry has no name or no values.",
@@ -116,8 +110,13 @@ impl Decoder {
         raw
     }
 
-    /// Hands the values of one attribute to whatever it is for.
-    pub(super) fn take(&self, raw: &mut Raw, description: &[u8], values: Vec<StructureTag>) {
+    /// Hands the values of one attribute to whatever it is for; `None` is a value that is no string of bytes.
+    pub(super) fn take<'v>(
+        &self,
+        raw: &mut Raw,
+        description: &[u8],
+        values: impl Iterator<Item = Option<&'v [u8]>> + Clone,
+    ) {
         let Ok(description) = std::str::from_utf8(description) else {
             // A name that is no text was not asked for.
             return;
@@ -129,23 +128,19 @@ impl Decoder {
                 next,
             });
         }
-        let mut values = values
-            .into_iter()
-            .map(StructureTag::expect_primitive)
-            .collect::<Option<Vec<_>>>();
-        if values.is_none() {
-            raw.refuse(
+        if values.clone().any(|value| value.is_none()) {
+            return raw.refuse(
                 QuarantineCode::Unreadable,
                 format!("A value of `{name}` is no string of bytes."),
             );
         }
-        let mut values = values.take().unwrap_or_default();
+        let values = values.flatten();
         let is = |known: &Arc<str>| known.eq_ignore_ascii_case(name);
         if is(&self.external_id) {
-            self.take_id(raw, &values);
+            self.take_id(raw, values.clone());
         }
         if self.organization.as_ref().is_some_and(is) {
-            for value in &values {
+            for value in values.clone() {
                 match std::str::from_utf8(value) {
                     Ok(text) => raw.organization.push(text.to_owned()),
                     Err(_) => raw.refuse(
@@ -155,31 +150,24 @@ impl Decoder {
                 }
             }
         }
-        let mut asked = self.wanted.iter().filter(|known| is(known)).peekable();
-        while let Some(wanted) = asked.next() {
-            // The last one that asks gets the bytes themselves.
-            let own = if asked.peek().is_some() {
-                values.clone()
-            } else {
-                std::mem::take(&mut values)
-            };
-            take_wanted(raw, wanted, own);
+        for (at, wanted) in self.wanted.iter().enumerate() {
+            if is(wanted) {
+                take_wanted(raw, at, wanted, values.clone());
+            }
         }
     }
 
-    fn take_id(&self, raw: &mut Raw, values: &[Vec<u8>]) {
+    fn take_id<'v>(&self, raw: &mut Raw, mut values: impl Iterator<Item = &'v [u8]>) {
         let name = &self.external_id;
-        let value = match values {
-            [] => return,
-            [value] => value,
-            several => {
-                let count = several.len();
-                return raw.refuse(
-                    QuarantineCode::BadId,
-                    format!("The entry has {count} values of `{name}`, which is the external id: use an attribute with one value, such as entryUUID or objectGUID."),
-                );
-            }
-        };
+        let Some(value) = values.next() else { return };
+        let more = values.count();
+        if more > 0 {
+            let count = more + 1;
+            return raw.refuse(
+                QuarantineCode::BadId,
+                format!("The entry has {count} values of `{name}`, which is the external id: use an attribute with one value, such as entryUUID or objectGUID."),
+            );
+        }
         let text = match printed(name, value) {
             Some(text) => text,
             None => {
@@ -201,8 +189,9 @@ impl Decoder {
     }
 }
 
-fn take_wanted(raw: &mut Raw, wanted: &Arc<str>, values: Vec<Vec<u8>>) {
-    if values.len() + raw.attributes.all(wanted).len() > ATTRIBUTE_VALUES_MAX {
+/// Keeps the values of the wanted attribute numbered `at`.
+fn take_wanted<'v>(raw: &mut Raw, at: usize, wanted: &Arc<str>, values: impl Iterator<Item = &'v [u8]> + Clone) {
+    if values.clone().count() + raw.attributes.all_at(at).count() > ATTRIBUTE_VALUES_MAX {
         return raw.refuse(
             QuarantineCode::TooLarge,
             format!("The attribute `{wanted}` has more than {ATTRIBUTE_VALUES_MAX} values: map another attribute."),
@@ -215,13 +204,8 @@ fn take_wanted(raw: &mut Raw, wanted: &Arc<str>, values: Vec<Vec<u8>>) {
                 format!("A value of `{wanted}` has {} bytes, more than {ATTRIBUTE_VALUE_BYTES_MAX}: shorten it in the directory.", value.len()),
             );
         }
-        let text = if is_guid(wanted) {
-            printed(wanted, &value)
-        } else {
-            String::from_utf8(value).ok()
-        };
-        match text {
-            Some(text) => raw.attributes.push(wanted, text),
+        match printed(wanted, value) {
+            Some(text) => raw.attributes.push_at(at, &text),
             None => {
                 return raw.refuse(
                     QuarantineCode::Unreadable,
@@ -235,16 +219,11 @@ fn take_wanted(raw: &mut Raw, wanted: &Arc<str>, values: Vec<Vec<u8>>) {
 }
 
 /// A value as text: a GUID where the attribute holds one, UTF-8 otherwise.
-fn printed(name: &str, value: &[u8]) -> Option<String> {
+fn printed<'v>(name: &str, value: &'v [u8]) -> Option<Cow<'v, str>> {
     match <[u8; 16]>::try_from(value) {
-        Ok(guid) if is_guid(name) => Some(uuid::Uuid::from_bytes_le(guid).hyphenated().to_string()),
-        _ => std::str::from_utf8(value).ok().map(str::to_owned),
+        Ok(guid) if is_guid(name) => Some(uuid::Uuid::from_bytes_le(guid).hyphenated().to_string().into()),
+        _ => std::str::from_utf8(value).ok().map(Cow::Borrowed),
     }
-}
-
-/// The children of a constructed tag; none of a primitive one.
-pub(super) fn children(tag: StructureTag) -> Vec<StructureTag> {
-    tag.expect_constructed().unwrap_or_default()
 }
 
 /// Takes the range option of Active Directory off an attribute description: `member;range=0-1499` is `member`, and
@@ -269,33 +248,8 @@ pub(super) fn split_range(description: &str) -> (&str, Option<Option<usize>>) {
 
 #[cfg(test)]
 mod tests {
-    use ldap3::asn1::{PL, TagClass};
-
+    use super::super::entry::tests::{entry, entry_of, list, string};
     use super::*;
-
-    fn primitive(bytes: &[u8]) -> StructureTag {
-        StructureTag {
-            class: TagClass::Universal,
-            id: 4,
-            payload: PL::P(bytes.to_vec()),
-        }
-    }
-
-    fn list(tags: Vec<StructureTag>) -> StructureTag {
-        StructureTag {
-            class: TagClass::Universal,
-            id: 16,
-            payload: PL::C(tags),
-        }
-    }
-
-    fn entry(dn: &[u8], attributes: &[(&str, &[&[u8]])]) -> StructureTag {
-        let attributes = attributes.iter().map(|(name, values)| {
-            let values = values.iter().map(|value| primitive(value)).collect();
-            list(vec![primitive(name.as_bytes()), list(values)])
-        });
-        list(vec![primitive(dn), list(attributes.collect())])
-    }
 
     fn decoder(id: &str) -> Decoder {
         Decoder::new(&["mail".into(), "givenName".into()].into(), id, Some("company"))
@@ -303,7 +257,7 @@ mod tests {
 
     #[test]
     fn names_are_matched_without_regard_to_case_and_given_as_wanted() {
-        let raw = decoder("uid").decode(entry(
+        let raw = decoder("uid").decode(&entry(
             b"uid=a,dc=example",
             &[
                 ("UID", &[b"a"]),
@@ -314,15 +268,15 @@ mod tests {
         ));
         assert_eq!(raw.problem, None);
         assert_eq!(raw.id.expect("an id").as_str(), "a");
-        assert_eq!(raw.attributes.all("mail"), ["a@firm.example", ""]);
-        assert_eq!(raw.attributes.iter().count(), 1);
+        assert_eq!(raw.attributes.all("mail").collect::<Vec<_>>(), ["a@firm.example", ""]);
+        assert_eq!(raw.attributes.count(), 2);
         assert_eq!(raw.organization, ["Firm"]);
     }
 
     #[test]
     fn a_guid_is_printed_as_active_directory_does() {
         let bytes = [0x78, 0x56, 0x34, 0x12, 0xbc, 0x9a, 0xf0, 0xde, 1, 2, 3, 4, 5, 6, 7, 8];
-        let raw = decoder("objectguid").decode(entry(b"cn=a", &[("objectGUID", &[&bytes])]));
+        let raw = decoder("objectguid").decode(&entry(b"cn=a", &[("objectGUID", &[&bytes])]));
         assert_eq!(raw.id.expect("an id").as_str(), "12345678-9abc-def0-0102-030405060708");
     }
 
@@ -335,11 +289,11 @@ mod tests {
             (&[&huge[..]][..], QuarantineCode::TooLarge),
             (&many[..], QuarantineCode::TooLarge),
         ] {
-            let raw = decoder("uid").decode(entry(b"uid=a", &[("mail", values), ("uid", &[b"a"])]));
+            let raw = decoder("uid").decode(&entry(b"uid=a", &[("mail", values), ("uid", &[b"a"])]));
             assert_eq!(raw.problem.expect("a problem").code, code);
             assert!(raw.id.is_some());
         }
-        let raw = decoder("uid").decode(entry(b"uid=\xff", &[("uid", &[b"a"])]));
+        let raw = decoder("uid").decode(&entry(b"uid=\xff", &[("uid", &[b"a"])]));
         assert!(raw.problem.is_some() && raw.id.is_some() && raw.dn.is_none());
     }
 
@@ -352,7 +306,7 @@ mod tests {
             &[&b""[..]][..],
             &[&b"a\0"[..]][..],
         ] {
-            let raw = decoder("uid").decode(entry(b"uid=a", &[("uid", values)]));
+            let raw = decoder("uid").decode(&entry(b"uid=a", &[("uid", values)]));
             assert_eq!(raw.id, None);
             assert_eq!(raw.problem.expect("a problem").code, QuarantineCode::BadId);
         }
@@ -361,17 +315,11 @@ mod tests {
     #[test]
     fn odd_shapes_are_values_not_panics() {
         for odd in [
-            primitive(b""),
-            list(vec![]),
-            list(vec![list(vec![]), primitive(b"")]),
-            {
-                list(vec![
-                    primitive(b"cn=a"),
-                    list(vec![primitive(b"x"), list(vec![]), list(vec![primitive(b"a")])]),
-                ])
-            },
+            entry_of(&[]),
+            entry_of(&[list(&[]), string(b"")]),
+            entry_of(&[string(b"cn=a"), list(&[string(b"x"), list(&[]), list(&[string(b"a")])])]),
         ] {
-            assert!(decoder("uid").decode(odd).problem.is_some());
+            assert!(decoder("uid").decode(&odd).problem.is_some());
         }
     }
 
@@ -381,7 +329,7 @@ mod tests {
         assert_eq!(split_range("member;Range=1500-*"), ("member", Some(None)));
         assert_eq!(split_range("cn;lang-de"), ("cn;lang-de", None));
         assert_eq!(split_range("cn"), ("cn", None));
-        let raw = decoder("uid").decode(entry(b"uid=a", &[("uid", &[b"a"]), ("mail;range=0-1", &[b"x", b"y"])]));
+        let raw = decoder("uid").decode(&entry(b"uid=a", &[("uid", &[b"a"]), ("mail;range=0-1", &[b"x", b"y"])]));
         assert_eq!(
             raw.ranged,
             [Ranged {
@@ -389,6 +337,6 @@ mod tests {
                 next: 2
             }]
         );
-        assert_eq!(raw.attributes.all("mail").len(), 2);
+        assert_eq!(raw.attributes.all("mail").count(), 2);
     }
 }

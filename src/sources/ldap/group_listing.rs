@@ -49,7 +49,7 @@ impl Ldap {
                 .entries
                 .into_iter()
                 .next()
-                .and_then(|entry| group_entry(entry, member)),
+                .and_then(|entry| group_entry(&entry, member)),
             NO_SUCH_OBJECT => None,
             _ => return Err(self.failure(connection, only.as_str(), &few)),
         };
@@ -86,7 +86,7 @@ impl Ldap {
                 break;
             }
             for entry in few.entries {
-                let mut raw = self.decoder.decode(entry);
+                let mut raw = self.decoder.decode(&entry);
                 self.complete(connection, &mut raw).await?;
                 let groups = self.groups_of(connection, dn).await?;
                 let membership = Membership::new(&self.settings.organization, groups);
@@ -111,7 +111,8 @@ impl Ldap {
     /// The members that can be accounts, each once.
     fn members_below_base(&self, group: &GroupEntry) -> BTreeMap<String, String> {
         let named = group
-            .member_names()
+            .members
+            .iter()
             .filter_map(|name| Some((Dn::parse(name)?, name.to_owned())));
         named
             .filter(|(dn, _)| dn.is_within(&self.base))

@@ -1,12 +1,12 @@
 //! Reads the groups that are organizations, with their members. Never goes on with half of them: an account whose
 //! group was not read would look as if it had left its organization.
 
-use ldap3::asn1::{PL, StructureTag};
 use ldap3::{Scope, ldap_escape};
 
 use super::connection::{Connection, Query};
-use super::decode::{Ranged, children, split_range};
+use super::decode::{Ranged, split_range};
 use super::dn::Dn;
+use super::entry::{EntryBytes, texts};
 use super::failure::Verdict;
 use super::organization::{Group, Groups};
 use super::pager::{Pager, Step};
@@ -21,24 +21,14 @@ const GROUPS_OF_ONE_MAX: usize = 1_000;
 pub(super) struct GroupEntry {
     pub(super) dn: String,
     pub(super) group: Group,
-    pub(super) members: Vec<StructureTag>,
+    /// The members whose names are text; another name cannot be that of an entry.
+    pub(super) members: Vec<String>,
     pub(super) ranged: Option<Ranged>,
 }
 
-impl GroupEntry {
-    /// The members whose names are text; another name cannot be that of an entry.
-    pub(super) fn member_names(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().filter_map(|member| match &member.payload {
-            PL::P(name) => std::str::from_utf8(name).ok(),
-            PL::C(_) => None,
-        })
-    }
-}
-
 /// Takes a group apart; `None` where its DN cannot be read.
-pub(super) fn group_entry(entry: StructureTag, member: &str) -> Option<GroupEntry> {
-    let mut parts = children(entry).into_iter();
-    let dn = String::from_utf8(parts.next()?.expect_primitive()?).ok()?;
+pub(super) fn group_entry(entry: &EntryBytes, member: &str) -> Option<GroupEntry> {
+    let dn = std::str::from_utf8(entry.name()?).ok()?.to_owned();
     let name = Dn::parse(&dn)?;
     let group = Group {
         id: name.normalized(),
@@ -50,19 +40,14 @@ pub(super) fn group_entry(entry: StructureTag, member: &str) -> Option<GroupEntr
         members: Vec::new(),
         ranged: None,
     };
-    for attribute in parts.next().map(children).unwrap_or_default() {
-        let mut halves = children(attribute).into_iter();
-        let Some(Ok(description)) = halves
-            .next()
-            .and_then(StructureTag::expect_primitive)
-            .map(String::from_utf8)
-        else {
+    for attribute in entry.attributes() {
+        let Some(Ok(description)) = attribute.description.map(std::str::from_utf8) else {
             continue;
         };
-        let values = halves.next().map(children).unwrap_or_default();
-        let (name, range) = split_range(&description);
+        let Some(values) = attribute.values else { continue };
+        let (name, range) = split_range(description);
         if name.eq_ignore_ascii_case(member) {
-            read.members.extend(values);
+            read.members.extend(texts(values).map(str::to_owned));
             if let Some(Some(next)) = range {
                 read.ranged = Some(Ranged {
                     name: name.to_owned(),
@@ -71,16 +56,12 @@ pub(super) fn group_entry(entry: StructureTag, member: &str) -> Option<GroupEntr
             }
         } else if name.eq_ignore_ascii_case("cn") {
             // Of several names the first in byte order: a directory gives them in any.
-            if let Some(name) = values.into_iter().filter_map(text).min() {
-                read.group.name = name;
+            if let Some(name) = texts(values).min() {
+                read.group.name = name.to_owned();
             }
         }
     }
     Some(read)
-}
-
-fn text(value: StructureTag) -> Option<String> {
-    String::from_utf8(value.expect_primitive()?).ok()
 }
 
 impl Ldap {
@@ -115,12 +96,9 @@ impl Ldap {
             let ending = loop {
                 match pager.next().await? {
                     Step::Entry(entry) => {
-                        let read = group_entry(entry, member).ok_or_else(|| self.unreadable_group(base_dn))?;
+                        let read = group_entry(&entry, member).ok_or_else(|| self.unreadable_group(base_dn))?;
                         let index = groups.begin(read.group);
-                        read.members
-                            .into_iter()
-                            .filter_map(text)
-                            .for_each(|dn| groups.add_member(index, &dn));
+                        read.members.iter().for_each(|dn| groups.add_member(index, dn));
                         ranged.extend(read.ranged.map(|part| (index, read.dn, part)));
                     }
                     Step::Page => break None,
@@ -170,9 +148,9 @@ impl Ldap {
                 ));
             };
             next.values
-                .into_iter()
-                .filter_map(text)
-                .for_each(|member| groups.add_member(index, &member));
+                .iter()
+                .filter_map(|member| std::str::from_utf8(member.as_deref()?).ok())
+                .for_each(|member| groups.add_member(index, member));
             match split_range(&next.description).1 {
                 Some(Some(from)) => part.next = from,
                 _ => return Ok(()),
@@ -211,7 +189,7 @@ impl Ldap {
         }
         let mut groups = Groups::default();
         for entry in few.entries {
-            let read = group_entry(entry, member).ok_or_else(|| self.unreadable_group(base_dn))?;
+            let read = group_entry(&entry, member).ok_or_else(|| self.unreadable_group(base_dn))?;
             let index = groups.begin(read.group);
             groups.add_member(index, dn);
         }

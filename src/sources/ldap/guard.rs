@@ -1,17 +1,18 @@
-//! Stands between the server and the LDAP library: every message from the server is checked before the library sees
+//! Stands between the server and the LDAP library: every message from the server is checked before anybody else sees
 //! it, and no more is let through than the reader has asked for. Never decodes entries, never answers the server.
 //!
 //! The library takes an answer that it does not expect as a reason to panic, recurses as deep as the server likes and
 //! queues without a limit; so what passes here is well formed, answers the request that is under way, and fits the
-//! window.
+//! window. Entries do not go to the library at all, but straight to the reader: they are nearly all there is, and the
+//! library takes longer over each than the server did.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ber::{self, Malformed, operation};
 
@@ -56,22 +57,56 @@ impl From<io::Error> for Cause {
     }
 }
 
+/// What passed the guard while a search is under way, in the order of arrival. Holds room in the window until it is
+/// dropped.
+#[derive(Debug)]
+pub(super) enum Passed {
+    /// Whole messages, each a good entry.
+    Entries {
+        /// The messages, one after another.
+        arrived: Vec<u8>,
+        #[expect(dead_code, reason = "held for the room that it stands for")]
+        room: OwnedSemaphorePermit,
+    },
+    /// The library was given one message that is no entry.
+    ToLibrary {
+        #[expect(dead_code, reason = "held for the room that it stands for")]
+        room: OwnedSemaphorePermit,
+    },
+}
+
 /// What the two directions and the reader share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Window {
     state: Mutex<State>,
-    room: Notify,
+    room: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// The request under way: its id and operation.
     pending: Option<(i32, u8)>,
-    /// Lengths of the messages let through and not yet consumed, oldest first.
-    lengths: VecDeque<usize>,
-    in_flight: usize,
-    waiting: bool,
     cause: Option<Cause>,
+}
+
+/// What becomes of a checked message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// An entry: to the reader.
+    Reader,
+    /// Another answer to a search: to the library, and the reader is told.
+    Announced,
+    /// An answer to something else, for which the library waits.
+    Library,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            room: Arc::new(Semaphore::new(WINDOW_BYTES_MAX)),
+        }
+    }
 }
 
 impl Window {
@@ -79,43 +114,20 @@ impl Window {
         self.state.lock().expect("no code panics while it holds the window")
     }
 
-    /// The reader has taken one message out of the library: there is room for its length again.
-    pub(super) fn consumed(&self) {
-        let mut state = self.state();
-        if let Some(length) = state.lengths.pop_front() {
-            state.in_flight -= length;
-        }
-        if state.waiting {
-            drop(state);
-            self.room.notify_one();
-        }
-    }
-
     /// Why the connection ended; `None` while it has not, or when it was told already.
     pub(super) fn take_cause(&self) -> Option<Cause> {
         self.state().cause.take()
     }
 
-    /// Lets a message through where there is room; a message larger than the window goes alone.
-    fn admit(&self, length: usize) -> bool {
-        let mut state = self.state();
-        let fits = state.lengths.is_empty() || state.in_flight + length <= WINDOW_BYTES_MAX;
-        state.waiting = !fits;
-        if fits {
-            state.in_flight += length;
-            state.lengths.push_back(length);
-        }
-        fits
-    }
-
-    async fn admitted(&self, length: usize) {
-        while !self.admit(length) {
-            self.room.notified().await;
-        }
+    /// Waits for room for `length` bytes; a message larger than the window goes alone.
+    async fn room(&self, length: usize) -> Result<OwnedSemaphorePermit, Cause> {
+        let permits = u32::try_from(length.min(WINDOW_BYTES_MAX)).expect("the window is smaller than 4 GiB");
+        let room = Arc::clone(&self.room).acquire_many_owned(permits).await;
+        room.map_err(|_| Cause::Closed)
     }
 
     /// Checks that `answer` belongs to the request under way (RFC 4511, section 4.1.1.1).
-    fn check(&self, answer: &ber::Message<'_>) -> Result<(), Cause> {
+    fn check(&self, answer: &ber::Message<'_>) -> Result<Way, Cause> {
         use operation as op;
         if answer.id == 0 && answer.operation == op::EXTENDED_RESPONSE {
             let text: String = answer
@@ -138,16 +150,20 @@ impl Window {
             _ => return Err(Cause::Unasked),
         };
         state.pending = if ends { None } else { Some((id, request)) };
-        Ok(())
+        Ok(match (request, answer.operation) {
+            (_, op::SEARCH_ENTRY) => Way::Reader,
+            (op::SEARCH_REQUEST, _) => Way::Announced,
+            _ => Way::Library,
+        })
     }
 
-    /// The length of the message at the start of `bytes`, once all of it is there and good.
-    fn check_next(&self, bytes: &[u8]) -> Result<Option<usize>, Cause> {
+    /// The length of the message at the start of `bytes`, once all of it is there and good, and where it goes.
+    fn check_next(&self, bytes: &[u8]) -> Result<Option<(usize, Way)>, Cause> {
         let Some(length) = whole_message(bytes)? else {
             return Ok(None);
         };
-        self.check(&ber::message(&bytes[..length])?)?;
-        Ok(Some(length))
+        let way = self.check(&ber::message(&bytes[..length])?)?;
+        Ok(Some((length, way)))
     }
 
     fn begin(&self, id: i32, operation: u8) {
@@ -155,12 +171,18 @@ impl Window {
     }
 }
 
-/// Carries messages between `server` and `client` until one of them ends; leaves the cause in `window`.
-pub(super) async fn run(server: Box<dyn Transport>, client: UnixStream, window: Arc<Window>) {
+/// Carries messages between `server` and `client` until one of them ends; leaves the cause in `window`. What belongs
+/// to a search is announced in `passed`, which is bounded by the room in the window.
+pub(super) async fn run(
+    server: Box<dyn Transport>,
+    client: UnixStream,
+    window: Arc<Window>,
+    passed: UnboundedSender<Passed>,
+) {
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let (mut from_client, mut to_client) = client.into_split();
     let cause = tokio::select! {
-        ended = answers(&mut from_server, &mut to_client, &window) => ended.err(),
+        ended = answers(&mut from_server, &mut to_client, &window, &passed) => ended.err(),
         ended = requests(&mut from_client, &mut to_server, &window) => ended.err(),
     };
     // Both ends are still open here: whoever sees the end finds the cause.
@@ -171,35 +193,56 @@ async fn answers(
     server: &mut (impl AsyncRead + Unpin),
     client: &mut (impl AsyncWrite + Unpin),
     window: &Window,
+    passed: &UnboundedSender<Passed>,
 ) -> Result<(), Cause> {
     let mut buffer = Vec::with_capacity(READ_BYTES);
     loop {
-        let mut checked = 0;
-        let refused = loop {
-            let length = match window.check_next(&buffer[checked..]) {
-                Ok(Some(length)) => length,
-                Ok(None) => break None,
-                Err(cause) => break Some(cause),
-            };
-            if !window.admit(length) {
-                client.write_all(&buffer[..checked]).await?;
-                buffer.drain(..checked);
-                checked = 0;
-                window.admitted(length).await;
-            }
-            checked += length;
-        };
-        client.write_all(&buffer[..checked]).await?;
-        // What came before is good, even where the server says next that it goes down.
-        if let Some(cause) = refused {
-            return Err(cause);
+        let (length, found) = entries_at_start(&buffer, window);
+        // What comes before is good, even where the server says next that it goes down.
+        if length > 0 {
+            let room = window.room(length).await?;
+            let arrived = take_start(&mut buffer, length);
+            passed
+                .send(Passed::Entries { arrived, room })
+                .map_err(|_| Cause::Closed)?;
         }
-        buffer.drain(..checked);
-        buffer.reserve(READ_BYTES);
-        if server.read_buf(&mut buffer).await? == 0 {
-            return Err(Cause::Closed);
+        let Some((length, way)) = found? else {
+            buffer.reserve(READ_BYTES);
+            if server.read_buf(&mut buffer).await? == 0 {
+                return Err(Cause::Closed);
+            }
+            continue;
+        };
+        if way == Way::Announced {
+            let room = window.room(length).await?;
+            passed.send(Passed::ToLibrary { room }).map_err(|_| Cause::Closed)?;
+        }
+        client.write_all(&buffer[..length]).await?;
+        buffer.drain(..length);
+    }
+}
+
+/// How many bytes of whole, good entries `buffer` begins with; then the length and the way of the message after them,
+/// where it is there and no entry.
+fn entries_at_start(buffer: &[u8], window: &Window) -> (usize, Result<Option<(usize, Way)>, Cause>) {
+    let mut length = 0;
+    loop {
+        match window.check_next(&buffer[length..]) {
+            Ok(Some((entry, Way::Reader))) => length += entry,
+            found => return (length, found),
         }
     }
+}
+
+/// Takes the first `length` bytes out of `buffer`, copying whichever part is the smaller.
+fn take_start(buffer: &mut Vec<u8>, length: usize) -> Vec<u8> {
+    if length < buffer.len() / 2 || length < READ_BYTES / 4 {
+        return buffer.drain(..length).collect();
+    }
+    let mut rest = Vec::with_capacity(buffer.len() - length + READ_BYTES);
+    rest.extend_from_slice(&buffer[length..]);
+    buffer.truncate(length);
+    std::mem::replace(buffer, rest)
 }
 
 async fn requests(
@@ -224,7 +267,7 @@ async fn requests(
 }
 
 /// The length of the message at the start of `bytes`, once all of it is there.
-fn whole_message(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+pub(super) fn whole_message(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     Ok(ber::message_header(bytes)?
         .map(|header| header.total)
         .filter(|total| *total <= bytes.len()))
@@ -232,6 +275,10 @@ fn whole_message(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+
     use super::*;
 
     fn entry(id: u8, value: &[u8]) -> Vec<u8> {
@@ -250,32 +297,45 @@ mod tests {
         wrap(0x30, inner)
     }
 
+    fn length_of(passed: &Passed) -> usize {
+        match passed {
+            Passed::Entries { arrived, .. } => arrived.len(),
+            Passed::ToLibrary { .. } => 0,
+        }
+    }
+
     #[tokio::test]
     async fn an_unread_flood_stops_at_the_window() {
         let (server, mut flood) = tokio::io::duplex(4096);
-        let (client, mut reader) = UnixStream::pair().expect("a pair");
+        let (client, _reader) = UnixStream::pair().expect("a pair");
         let window = Arc::new(Window::default());
         window.begin(1, operation::SEARCH_REQUEST);
         let message = entry(1, &[b'x'; 60_000]);
-        let fits = WINDOW_BYTES_MAX / message.len();
-        let guard = tokio::spawn(run(Box::new(server), client, Arc::clone(&window)));
         let length = message.len();
+        let sent = WINDOW_BYTES_MAX / length + 10;
+        let (sender, mut passed) = mpsc::unbounded_channel();
+        let guard = tokio::spawn(run(Box::new(server), client, Arc::clone(&window), sender));
         let writer = tokio::spawn(async move {
-            for _ in 0..fits + 10 {
+            for _ in 0..sent {
                 flood.write_all(&message).await.expect("the guard reads");
             }
             flood
         });
-        let mut received = vec![0; length];
-        for _ in 0..fits {
-            reader.read_exact(&mut received).await.expect("within the window");
+        let mut unread = Vec::new();
+        let early = Duration::from_millis(50);
+        while let Ok(Some(some)) = tokio::time::timeout(early, passed.recv()).await {
+            unread.push(some);
         }
+        let held: usize = unread.iter().map(length_of).sum();
+        assert!(
+            held <= WINDOW_BYTES_MAX && held + 3 * length > WINDOW_BYTES_MAX,
+            "{held}"
+        );
         // The next one is there only when something was consumed.
-        let early = tokio::time::timeout(std::time::Duration::from_millis(50), reader.read_exact(&mut received)).await;
-        assert!(early.is_err());
-        for _ in 0..10 {
-            window.consumed();
-            reader.read_exact(&mut received).await.expect("credited back");
+        unread.clear();
+        let mut received = held;
+        while received < sent * length {
+            received += length_of(&passed.recv().await.expect("credited back"));
         }
         drop(writer.await.expect("written"));
         guard.await.expect("ended");
@@ -283,13 +343,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn entries_pass_to_the_reader_and_the_rest_to_the_library() {
+        let (server, mut peer) = tokio::io::duplex(4096);
+        let (client, mut library) = UnixStream::pair().expect("a pair");
+        let window = Arc::new(Window::default());
+        window.begin(7, operation::SEARCH_REQUEST);
+        let (sender, mut passed) = mpsc::unbounded_channel();
+        let entries = [entry(7, b"one"), entry(7, b"two")].concat();
+        let done = [0x30, 12, 2, 1, 7, 0x65, 7, 10, 1, 0, 4, 0, 4, 0];
+        peer.write_all(&entries).await.expect("room");
+        peer.write_all(&done).await.expect("room");
+        drop(peer);
+        run(Box::new(server), client, Arc::clone(&window), sender).await;
+        let mut arrived = Vec::new();
+        let mut announced = 0;
+        while let Some(some) = passed.recv().await {
+            match some {
+                Passed::Entries { arrived: bytes, .. } if announced == 0 => arrived.extend(bytes),
+                Passed::Entries { .. } => panic!("an entry after the end"),
+                Passed::ToLibrary { .. } => announced += 1,
+            }
+        }
+        assert_eq!((arrived, announced), (entries, 1));
+        let mut given = Vec::new();
+        library.read_to_end(&mut given).await.expect("an end");
+        assert_eq!(given, done);
+    }
+
+    #[tokio::test]
     async fn an_answer_to_nothing_ends_the_connection() {
         let (server, mut peer) = tokio::io::duplex(4096);
         let (client, mut reader) = UnixStream::pair().expect("a pair");
         let window = Arc::new(Window::default());
+        let (sender, mut passed) = mpsc::unbounded_channel();
         peer.write_all(&entry(9, b"unasked")).await.expect("room");
-        run(Box::new(server), client, Arc::clone(&window)).await;
+        run(Box::new(server), client, Arc::clone(&window), sender).await;
         assert!(matches!(window.take_cause(), Some(Cause::Unasked)));
         assert_eq!(reader.read(&mut [0; 8]).await.expect("an end"), 0);
+        assert!(passed.recv().await.is_none());
     }
 }

@@ -98,7 +98,7 @@ impl Ldap {
         let ending = loop {
             match pager.next().await? {
                 Step::Entry(entry) => {
-                    let raw = self.decoder.decode(entry);
+                    let raw = self.decoder.decode(&entry);
                     if !raw.ranged.is_empty() && ranged.len() < RANGED_MAX {
                         ranged.push(raw);
                     } else if let Some(received) = receive(&membership, only, raw) {
@@ -192,7 +192,11 @@ impl Ldap {
             let Some(ranged) = raw.ranged.pop() else { return Ok(()) };
             let dn = raw.dn.clone().unwrap_or_default();
             match super::ranges::next(connection, &dn, &ranged).await? {
-                Some(part) => self.decoder.take(raw, part.description.as_bytes(), part.values),
+                Some(part) => self.decoder.take(
+                    raw,
+                    part.description.as_bytes(),
+                    part.values.iter().map(|value| value.as_deref()),
+                ),
                 None => raw.problem = Some(part_missing(&ranged.name)),
             }
         }

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use ldap3::asn1::StructureTag;
 use ldap3::{Scope, ldap_escape};
 
 use super::connection::{Connection, Few, Query};
 use super::decode::is_guid;
 use super::dn::{Dn, same_value};
+use super::entry::EntryBytes;
 use super::failure::Verdict;
 use super::groups::group_entry;
 use super::listing::{directory_organization, receive};
@@ -55,7 +55,7 @@ impl Ldap {
             self.check_sight(&mut connection).await?;
             return Ok(Lookup::NotFound);
         };
-        let mut raw = self.decoder.decode(entry);
+        let mut raw = self.decoder.decode(&entry);
         self.complete(&mut connection, &mut raw).await?;
         if raw.id.as_ref().is_some_and(|found| found != id) {
             // A directory compares without regard to case, we byte by byte.
@@ -206,7 +206,7 @@ impl Ldap {
         let folded = wanted.to_lowercase();
         let values = entries
             .into_iter()
-            .flat_map(|entry| self.decoder.decode(entry).organization);
+            .flat_map(|entry| self.decoder.decode(&entry).organization);
         let names = values
             .map(|value| value.trim().to_owned())
             .filter(|value| value.to_lowercase() == folded);
@@ -247,7 +247,7 @@ impl Ldap {
             return Ok(Vec::new());
         }
         let few = self.bounded(&connection, start, few)?;
-        let read = few.entries.into_iter().filter_map(|entry| group_entry(entry, ""));
+        let read = few.entries.into_iter().filter_map(|entry| group_entry(&entry, ""));
         // An account may have the name of its organization as an attribute; it is not the organization.
         let named = read.filter(|read| by_dn || naming == Naming::Cn || same_value(&read.group.name, wanted));
         Ok(named
@@ -261,7 +261,7 @@ impl Ldap {
     }
 
     /// The first entries of a search by name; with one of them it does not matter why there are no more.
-    async fn first_found(&self, query: Query) -> Result<Vec<StructureTag>, SourceError> {
+    async fn first_found(&self, query: Query) -> Result<Vec<EntryBytes>, SourceError> {
         let mut connection = self.endpoint.connect().await?;
         let mut pager = self.glance(&mut connection, query, FOUND_MAX);
         let mut entries = Vec::new();

@@ -1,13 +1,15 @@
 //! Reads accounts from an LDAP server or an Active Directory. Never writes to a directory, follows no referral, and
 //! calls a listing complete only where every page arrived with success and the end was stated.
 //!
-//! The library `ldap3` speaks the protocol; `guard` stands between it and the server, `pager` looks at every page.
+//! The library `ldap3` speaks the protocol; `guard` stands between it and the server, and takes the entries out of the
+//! stream (`entry`, `decode`); `pager` looks at every page.
 
 mod address;
 mod ber;
 mod connection;
 mod decode;
 mod dn;
+mod entry;
 mod failure;
 mod group_listing;
 mod groups;

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ldap3::LdapResult;
-use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::RawControl;
 
 use super::ber;
 use super::connection::{Answer, Connection, Query};
+use super::entry::EntryBytes;
 use super::failure::{Verdict, counted, words};
 use super::settings::Limits;
 use crate::sources::{SourceError, SourceErrorKind};
@@ -18,7 +18,7 @@ use crate::sources::{SourceError, SourceErrorKind};
 #[derive(Debug)]
 pub(super) enum Step {
     /// One entry.
-    Entry(StructureTag),
+    Entry(EntryBytes),
     /// A page is over and another follows; the connection is free in between.
     Page,
     /// Nothing more.
@@ -100,7 +100,7 @@ impl<'a> Pager<'a> {
                     }
                     self.entries += 1;
                     self.page_entries += 1;
-                    name_of(&entry).hash(&mut self.page_names);
+                    entry.name().unwrap_or_default().hash(&mut self.page_names);
                     return Ok(Step::Entry(entry));
                 }
                 Answer::Reference(urls) => {
@@ -204,17 +204,6 @@ impl<'a> Pager<'a> {
             proof: Vec::new(),
             reason: Some(reason),
         })
-    }
-}
-
-/// The DN of an entry, as bytes; nothing where it has none.
-fn name_of(entry: &StructureTag) -> &[u8] {
-    match &entry.payload {
-        PL::C(parts) => match parts.first().map(|part| &part.payload) {
-            Some(PL::P(name)) => name,
-            _ => &[],
-        },
-        PL::P(_) => &[],
     }
 }
 

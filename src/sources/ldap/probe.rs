@@ -132,7 +132,7 @@ impl Ldap {
             match pager.next().await? {
                 Step::Entry(_) if page.entries == LOOKED_AT_MAX => page.more = true,
                 Step::Entry(entry) => {
-                    let raw = self.decoder.decode(entry);
+                    let raw = self.decoder.decode(&entry);
                     page.entries += 1;
                     page.with_id += u64::from(raw.id.is_some());
                     if let (None, None, Some(problem)) = (&raw.id, &page.no_id, &raw.problem) {
@@ -140,7 +140,7 @@ impl Ldap {
                     }
                     page.with_organization += u64::from(matches!(membership.of(&raw), Ok(Some(_))));
                     for (count, name) in page.with.iter_mut().zip(settings.wanted.iter()) {
-                        *count += u64::from(!raw.attributes.all(name).is_empty());
+                        *count += u64::from(raw.attributes.has(name));
                     }
                     continue;
                 }

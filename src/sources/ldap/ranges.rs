@@ -1,10 +1,8 @@
 //! Attributes that Active Directory gives in parts (`member;range=0-1499`): asks for the next part. Never calls an
 //! attribute read whose end was not stated.
 
-use ldap3::asn1::StructureTag;
-
 use super::connection::Connection;
-use super::decode::{Ranged, children, split_range};
+use super::decode::{Ranged, split_range};
 use super::failure::Verdict;
 use super::listing::of_one;
 use crate::sources::SourceError;
@@ -14,7 +12,8 @@ use crate::sources::SourceError;
 pub(super) struct Part {
     /// Its name with its range, as the server wrote it.
     pub(super) description: String,
-    pub(super) values: Vec<StructureTag>,
+    /// Its values; `None` for what is no string of bytes.
+    pub(super) values: Vec<Option<Vec<u8>>>,
 }
 
 /// Asks for the next part of `ranged` of the entry `dn`; `None` where the server gives none that leads on.
@@ -28,33 +27,25 @@ pub(super) async fn next(connection: &mut Connection, dn: &str, ranged: &Ranged)
             _ => Ok(None),
         };
     }
-    let Some(attributes) = few
-        .entries
-        .into_iter()
-        .next()
-        .and_then(|entry| children(entry).into_iter().nth(1))
-    else {
+    let Some(entry) = few.entries.into_iter().next() else {
         return Ok(None);
     };
-    for attribute in children(attributes) {
-        let mut halves = children(attribute).into_iter();
-        let description = halves
-            .next()
-            .and_then(StructureTag::expect_primitive)
-            .map(String::from_utf8);
-        let (Some(Ok(description)), Some(values)) = (description, halves.next()) else {
+    for attribute in entry.attributes() {
+        let description = attribute.description.map(std::str::from_utf8);
+        let (Some(Ok(description)), Some(values)) = (description, attribute.values) else {
             continue;
         };
-        let (name, range) = split_range(&description);
+        let (name, range) = split_range(description);
         if !name.eq_ignore_ascii_case(&ranged.name) {
             continue;
         }
-        let values = children(values);
+        let values: Vec<_> = values.map(|value| value.map(<[u8]>::to_vec)).collect();
         let leads_on = match range {
             // The end, or an attribute that is whole after all.
             Some(None) | None => true,
             Some(Some(next)) => next > ranged.next && !values.is_empty(),
         };
+        let description = description.to_owned();
         return Ok(leads_on.then_some(Part { description, values }));
     }
     Ok(None)

@@ -53,12 +53,13 @@ impl World {
     }
 
     fn entry(&self, pairs: &[(&str, &str)]) -> Mapped {
-        let mut attributes = Attributes::default();
+        let names = pairs.iter().map(|(key, _)| *key).chain(["mail"]).map(Into::into);
+        let mut attributes = Attributes::new(&names.collect());
         if !pairs.iter().any(|(k, _)| *k == "mail") {
-            attributes.push(&"mail".into(), "a@x.example".into());
+            attributes.push("mail", "a@x.example");
         }
         for (key, value) in pairs {
-            attributes.push(&(*key).into(), (*value).into());
+            attributes.push(key, value);
         }
         let organization = Some(OrganizationRef {
             id: id("o1"),

@@ -11,43 +11,106 @@ pub const ATTRIBUTE_VALUES_MAX: usize = 1_000;
 /// Longest value of one attribute, in bytes; an entry with a longer one is quarantined.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// The attributes of one entry, in the order of arrival.
+/// What room is made for a value before it is known.
+const VALUE_BYTES_USUAL: usize = 16;
+
+/// The attributes of one entry.
 ///
 /// Only attributes that the mapping asks for are in it, under the names the configuration uses. An attribute that
 /// the directory states without a value, or as JSON `null`, is not in it; an empty string is in it as an empty string.
+///
+/// All values lie in one text: a listing has a million entries, which are made on one thread and dropped on another,
+/// and a text of its own for each value would be most of the work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<(Arc<str>, Vec<String>)>);
+pub struct Attributes {
+    names: Arc<[Arc<str>]>,
+    text: String,
+    /// In the order of arrival: which name, and where in the text the value ends.
+    values: Vec<(usize, usize)>,
+}
 
 impl Attributes {
-    /// Room for as many attributes as the mapping asks for.
-    pub fn with_capacity(attributes: usize) -> Self {
-        Self(Vec::with_capacity(attributes))
-    }
-
-    /// Appends one value to the attribute `name`.
-    pub fn push(&mut self, name: &Arc<str>, value: String) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, values)) => values.push(value),
-            None => self.0.push((Arc::clone(name), vec![value])),
+    /// No value yet of any of `names`.
+    pub fn new(names: &Arc<[Arc<str>]>) -> Self {
+        Self {
+            names: Arc::clone(names),
+            text: String::with_capacity(names.len() * VALUE_BYTES_USUAL),
+            values: Vec::with_capacity(names.len()),
         }
     }
 
-    /// All values of the attribute `name`; empty where it is absent.
-    pub fn all(&self, name: &str) -> &[String] {
-        self.0
-            .iter()
-            .find(|(known, _)| &**known == name)
-            .map_or(&[], |(_, values)| values.as_slice())
+    /// Appends one value to the attribute `name`; one that was not asked for is left out.
+    pub fn push(&mut self, name: &str, value: &str) {
+        if let Some(at) = self.position(name) {
+            self.push_at(at, value);
+        }
+    }
+
+    /// Appends one value to the attribute whose name is the one numbered `at`.
+    pub fn push_at(&mut self, at: usize, value: &str) {
+        self.text.push_str(value);
+        self.values.push((at, self.text.len()));
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| **known == *name)
+    }
+
+    /// Number and value, in the order of arrival.
+    fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {
+        let mut start = 0;
+        self.values.iter().map(move |(at, end)| {
+            let value = &self.text[start..*end];
+            start = *end;
+            (*at, value)
+        })
+    }
+
+    /// All values of the attribute whose name is the one numbered `wanted`.
+    pub fn all_at(&self, wanted: usize) -> impl Iterator<Item = &str> {
+        self.numbered()
+            .filter_map(move |(at, value)| (at == wanted).then_some(value))
+    }
+
+    /// All values of the attribute `name`; none where it is absent.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        // A name that was not asked for has a number that no value has.
+        self.all_at(self.position(name).unwrap_or(usize::MAX))
     }
 
     /// The first value of the attribute `name`.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.all(name).first().map(String::as_str)
+        self.all(name).next()
     }
 
-    /// Every attribute with its values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.0.iter().map(|(name, values)| (&**name, values.as_slice()))
+    /// Whether the attribute `name` has a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
+
+    /// How many values there are in all.
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The first attribute that has more or longer values than it may: its name, their number, and the bytes of the
+    /// longest.
+    pub fn too_large(&self) -> Option<(&str, usize, usize)> {
+        // What is small as a whole is small in every part.
+        if self.values.len() <= ATTRIBUTE_VALUES_MAX && self.text.len() <= ATTRIBUTE_VALUE_BYTES_MAX {
+            return None;
+        }
+        self.names.iter().enumerate().find_map(|(at, name)| {
+            let (count, longest) = self
+                .all_at(at)
+                .fold((0, 0), |(count, longest), value| (count + 1, value.len().max(longest)));
+            (count > ATTRIBUTE_VALUES_MAX || longest > ATTRIBUTE_VALUE_BYTES_MAX).then_some((&**name, count, longest))
+        })
+    }
+
+    /// The names that were asked for, whether they have a value or not.
+    pub fn names(&self) -> &Arc<[Arc<str>]> {
+        &self.names
     }
 }
 

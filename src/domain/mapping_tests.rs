@@ -10,9 +10,9 @@ fn a(name: &str) -> Arc<str> {
 }
 
 fn entry(pairs: &[(&str, &str)]) -> Entry {
-    let mut attributes = Attributes::default();
+    let mut attributes = Attributes::new(&pairs.iter().map(|(name, _)| a(name)).collect());
     for (name, value) in pairs {
-        attributes.push(&a(name), (*value).to_owned());
+        attributes.push(name, value);
     }
     Entry {
         id: ExternalId::parse("e1").expect("id"),

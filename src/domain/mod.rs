@@ -3,6 +3,7 @@
 
 pub mod brake;
 pub mod decide;
+mod digest;
 pub mod edit;
 pub mod entry;
 pub mod field;

@@ -4,9 +4,9 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::digest::hash_value;
 use super::field::{Field, Value};
 use super::id::{Digest, ExternalId, InvalidId, SourceName, UserId};
-use super::mapping::hash_value;
 
 /// What happens to one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

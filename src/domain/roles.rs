@@ -1,5 +1,6 @@
 //! What a source may say about roles: how they are translated, and which of them it may not grant.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a source may say about roles.
@@ -18,9 +19,13 @@ pub struct RolePolicy {
 impl RolePolicy {
     /// Whether a role administers. Compared without regard to case, or `ADMIN` would slip past.
     pub fn administers(&self, role: &str) -> bool {
-        self.administrative
-            .iter()
-            .any(|a| a.to_lowercase() == role.to_lowercase())
+        self.administrative.iter().any(|administrative| {
+            if administrative.is_ascii() && role.is_ascii() {
+                administrative.eq_ignore_ascii_case(role)
+            } else {
+                administrative.to_lowercase() == role.to_lowercase()
+            }
+        })
     }
 
     /// Whether it is a role that this source may not grant.
@@ -28,15 +33,21 @@ impl RolePolicy {
         self.administers(role) && !self.grantable.contains(role)
     }
 
-    pub(super) fn grants(&self, wanted: BTreeSet<String>) -> (BTreeSet<String>, BTreeSet<String>) {
-        let translated: BTreeSet<String> = match &self.table {
+    /// What a source grants of what it asks for, and what it is refused; each sorted and without doubles.
+    pub(super) fn grants<'v>(&'v self, wanted: Vec<Cow<'v, str>>) -> (Vec<Cow<'v, str>>, Vec<Cow<'v, str>>) {
+        let mut translated: Vec<Cow<'v, str>> = match &self.table {
             None => wanted,
-            Some(table) => wanted.iter().filter_map(|role| table.get(role).cloned()).collect(),
+            Some(table) => wanted
+                .iter()
+                .filter_map(|role| table.get(&**role))
+                .map(|role| Cow::Borrowed(role.as_str()))
+                .collect(),
         };
-        let (refused, mut granted): (BTreeSet<_>, BTreeSet<_>) =
-            translated.into_iter().partition(|role| self.refuses(role));
+        translated.sort_unstable();
+        translated.dedup();
+        let (refused, mut granted): (Vec<_>, Vec<_>) = translated.into_iter().partition(|role| self.refuses(role));
         if granted.is_empty() {
-            granted.extend(self.default.clone());
+            granted.extend(self.default.as_deref().map(Cow::Borrowed));
         }
         (granted, refused)
     }

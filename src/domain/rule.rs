@@ -1,6 +1,7 @@
 //! How one field comes from the attributes of an entry: a small closed set of functions. No expression language: a
 //! configuration cannot loop, allocate without bound or fail at run time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -69,31 +70,29 @@ impl Rule {
         one.into_iter().chain(many)
     }
 
-    /// The raw values that the rule gives, before normalization.
-    pub(super) fn apply(&self, field: &Field, from: &Attributes) -> Result<Vec<String>, Quarantined> {
-        let first = |a: &Arc<str>| from.first(a).map(str::to_owned);
+    /// The raw value that the rule gives, before normalization.
+    pub(super) fn first<'v>(
+        &'v self,
+        field: &Field,
+        from: &'v Attributes,
+    ) -> Result<Option<Cow<'v, str>>, Quarantined> {
         Ok(match self {
-            Self::Copy(a) if *field == Field::Roles => from.all(a).to_vec(),
-            Self::Copy(a) => first(a).into_iter().collect(),
-            Self::Trim(a) => from.first(a).map(|v| v.trim().to_owned()).into_iter().collect(),
-            Self::Lower(a) => from.first(a).map(str::to_lowercase).into_iter().collect(),
+            Self::Copy(a) => from.first(a).map(Cow::Borrowed),
+            Self::Trim(a) => from.first(a).map(|v| v.trim().into()),
+            Self::Lower(a) => from.first(a).map(|v| lower(v.into())),
             Self::FirstOf(all) => all
                 .iter()
                 .filter_map(|a| from.first(a))
                 .find(|v| !v.trim().is_empty())
-                .map(str::to_owned)
-                .into_iter()
-                .collect(),
+                .map(Cow::Borrowed),
             Self::Lookup {
                 attribute,
                 table,
                 default,
-            } => look_up(field, from.first(attribute), table, default.as_deref())?,
+            } => look_up(field, from.first(attribute), table, default.as_deref())?.map(Cow::Borrowed),
             Self::Capture { attribute, pattern } => from
                 .first(attribute)
-                .and_then(|v| pattern.captures(v)?.get(1).map(|m| m.as_str().to_owned()))
-                .into_iter()
-                .collect(),
+                .and_then(|v| pattern.captures(v)?.get(1).map(|m| Cow::Borrowed(m.as_str()))),
             Self::Join { attributes, separator } => {
                 let parts: Vec<&str> = attributes
                     .iter()
@@ -101,28 +100,40 @@ impl Rule {
                     .map(str::trim)
                     .filter(|v| !v.is_empty())
                     .collect();
-                if parts.is_empty() {
-                    vec![]
-                } else {
-                    vec![parts.join(separator)]
-                }
+                (!parts.is_empty()).then(|| parts.join(separator).into())
             }
-            Self::Constant(text) => vec![text.clone()],
-            Self::DisabledBit { attribute, bit } => disabled_bit(from.first(attribute), *bit)?,
+            Self::Constant(text) => Some(text.into()),
+            Self::DisabledBit { attribute, bit } => disabled_bit(from.first(attribute), *bit)?.map(Cow::Borrowed),
         })
+    }
+
+    /// The raw values that the rule gives for a field that has several.
+    pub(super) fn all<'v>(&'v self, field: &Field, from: &'v Attributes) -> Result<Vec<Cow<'v, str>>, Quarantined> {
+        match self {
+            Self::Copy(a) => Ok(from.all(a).map(Cow::Borrowed).collect()),
+            other => Ok(other.first(field, from)?.into_iter().collect()),
+        }
     }
 }
 
-fn look_up(
+/// Lower case (Unicode simple mapping); what is in lower case already is not copied.
+pub(super) fn lower(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
+        true => text,
+        false => text.to_lowercase().into(),
+    }
+}
+
+fn look_up<'v>(
     field: &Field,
     value: Option<&str>,
-    table: &BTreeMap<String, String>,
-    default: Option<&str>,
-) -> Result<Vec<String>, Quarantined> {
+    table: &'v BTreeMap<String, String>,
+    default: Option<&'v str>,
+) -> Result<Option<&'v str>, Quarantined> {
     match (value.map(|v| (v, table.get(v))), default) {
-        (Some((_, Some(found))), _) => Ok(vec![found.clone()]),
-        (_, Some(default)) => Ok(vec![default.to_owned()]),
-        (None, None) => Ok(vec![]),
+        (Some((_, Some(found))), _) => Ok(Some(found)),
+        (_, Some(default)) => Ok(Some(default)),
+        (None, None) => Ok(None),
         (Some((value, None)), None) => Err(Quarantined::new(
             QuarantineCode::BadValue,
             format!(
@@ -133,11 +144,11 @@ fn look_up(
     }
 }
 
-fn disabled_bit(value: Option<&str>, bit: u32) -> Result<Vec<String>, Quarantined> {
-    let Some(value) = value else { return Ok(vec![]) };
+fn disabled_bit(value: Option<&str>, bit: u32) -> Result<Option<&'static str>, Quarantined> {
+    let Some(value) = value else { return Ok(None) };
     match value.trim().parse::<i64>() {
-        Ok(flags) if flags & i64::from(bit) != 0 => Ok(vec!["disabled".into()]),
-        Ok(_) => Ok(vec!["active".into()]),
+        Ok(flags) if flags & i64::from(bit) != 0 => Ok(Some("disabled")),
+        Ok(_) => Ok(Some("active")),
         Err(_) => Err(Quarantined::new(
             QuarantineCode::BadStatus,
             format!(

@@ -1,6 +1,7 @@
 //! Text on its way in: names, addresses and other values, normalized once so that comparison is equality afterwards.
 //! Never repairs what it cannot read: that is a quarantine with its reason.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -26,6 +27,22 @@ fn is_bidi_control(c: char) -> bool {
 /// `None` where nothing is left. A control character inside (line breaks included; a tab counts as white space), a
 /// bidirectional control character or more than [`FIELD_BYTES_MAX`] bytes is a quarantine that names `what`.
 pub fn normalize(what: &str, value: &str) -> Result<Option<String>, Quarantined> {
+    Ok(normalized(&what, value)?.map(Cow::into_owned))
+}
+
+/// As [`normalize`], of text that may be made already; what is normal as it stands is not copied.
+pub fn normalized_cow<'v>(what: &dyn fmt::Display, value: Cow<'v, str>) -> Result<Option<Cow<'v, str>>, Quarantined> {
+    match value {
+        Cow::Borrowed(text) => normalized(what, text),
+        Cow::Owned(text) => Ok(normalized(what, &text)?.map(|text| Cow::Owned(text.into_owned()))),
+    }
+}
+
+/// As [`normalize`]; what is normal as it stands is not copied.
+pub fn normalized<'v>(what: &dyn fmt::Display, value: &'v str) -> Result<Option<Cow<'v, str>>, Quarantined> {
+    if is_plain(value) {
+        return Ok(Some(Cow::Borrowed(value)));
+    }
     let trimmed = value.trim_matches(|c: char| c.is_whitespace() || c == '\u{FEFF}');
     if trimmed.is_empty() {
         return Ok(None);
@@ -55,15 +72,26 @@ pub fn normalize(what: &str, value: &str) -> Result<Option<String>, Quarantined>
         needs_folding |= is_space && (before_was_space || c != ' ');
         before_was_space = is_space;
     }
-    let folded = if needs_folding {
-        trimmed.split_whitespace().collect::<Vec<_>>().join(" ")
+    let folded: Cow<'v, str> = if needs_folding {
+        trimmed.split_whitespace().collect::<Vec<_>>().join(" ").into()
     } else {
-        trimmed.to_owned()
+        trimmed.into()
     };
     Ok(Some(match is_nfc_quick(folded.chars()) {
         IsNormalized::Yes => folded,
         _ => folded.nfc().collect(),
     }))
+}
+
+/// Whether a text is printable ASCII with single spaces inside alone, as most are: normal without a closer look.
+fn is_plain(text: &str) -> bool {
+    let mut before = b' ';
+    let printable = text.bytes().all(|byte| {
+        let fits = matches!(byte, 0x21..=0x7e) || (byte == b' ' && before != b' ');
+        before = byte;
+        fits
+    });
+    printable && before != b' ' && text.len() <= FIELD_BYTES_MAX
 }
 
 /// An e-mail address: normalized, and with a key by which two are the same.
@@ -73,14 +101,19 @@ pub struct EmailAddress(String);
 impl EmailAddress {
     /// Accepts `local@domain` without quoting, comments or white space; the domain may have any letters.
     pub fn parse(text: &str) -> Result<Self, Quarantined> {
-        let Some(address) = normalize("the e-mail address", text)? else {
+        Self::normalized(text.into()).map(|address| Self(address.into_owned()))
+    }
+
+    /// As [`EmailAddress::parse`], and no more than the text; what is normal as it stands is not copied.
+    pub(super) fn normalized(text: Cow<'_, str>) -> Result<Cow<'_, str>, Quarantined> {
+        let Some(address) = normalized_cow(&"the e-mail address", text)? else {
             return Err(Quarantined::new(
                 QuarantineCode::NoEmail,
                 "the entry has no e-mail address; add one in the directory",
             ));
         };
         match Self::fault(&address) {
-            None => Ok(Self(address)),
+            None => Ok(address),
             Some(why) => Err(Quarantined::new(
                 QuarantineCode::BadEmail,
                 format!("`{address}` is no e-mail address: {why}; correct it in the directory"),
@@ -88,12 +121,22 @@ impl EmailAddress {
         }
     }
 
+    /// Of what [`EmailAddress::normalized`] gave.
+    pub(super) fn of_normalized(address: &str) -> Self {
+        Self(address.to_owned())
+    }
+
     fn fault(address: &str) -> Option<&'static str> {
         let (local, domain) = match address.rsplit_once('@') {
             Some(parts) => parts,
             None => return Some("there is no `@`"),
         };
-        let forbidden = |c: char| c.is_whitespace() || "<>()[],;:\\\"@".contains(c);
+        let forbidden = |c: char| {
+            matches!(
+                c,
+                '<' | '>' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '\\' | '"' | '@'
+            ) || c.is_whitespace()
+        };
         if local.is_empty() || domain.is_empty() {
             Some("a part beside the `@` is empty")
         } else if address.len() > EMAIL_BYTES_MAX || local.len() > EMAIL_LOCAL_BYTES_MAX {

@@ -1,5 +1,6 @@
 //! Taking in what a source yields: organizations are compared, entries mapped, and what differs is staged.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value as Json, json};
@@ -9,7 +10,7 @@ use crate::domain::entry::{Batch, DirectoryOrganization, Entry, OrganizationRef,
 use crate::domain::id::{ExternalId, OrganizationId};
 use crate::domain::quarantine::{QuarantineCode, Quarantined};
 use crate::domain::run::Scope;
-use crate::domain::text::normalize;
+use crate::domain::text::{normalize, normalized};
 use crate::store::{Comparison, KnownOrganization, OrganizationChange, Staged, StagedEntry, Store, StoreError};
 
 /// Longest text kept of an organization's name.
@@ -73,7 +74,7 @@ impl<'a> Intake<'a> {
         if let Some(asked) = said.requested_access {
             attributes.insert("requested_access".into(), json!(asked));
         }
-        let name = name_of(&said.name, &said.id);
+        let name = name_of(&said.name, &said.id).into_owned();
         let known = self.here.get(&said.id);
         let kind = said.kind.as_deref().and_then(plain_kind);
         let change = match known {
@@ -133,6 +134,7 @@ impl<'a> Intake<'a> {
         if self.here.get(&said.id).is_some_and(|known| known.name == name) {
             return;
         }
+        let name = name.into_owned();
         let known = self.here.get(&said.id);
         let by_hand = self.scope.organization.as_ref() == Some(&said.id);
         let change = OrganizationChange {
@@ -151,62 +153,59 @@ impl<'a> Intake<'a> {
     /// Takes in one account.
     pub(super) async fn entry(&mut self, received: Received, into: &mut Comparison) -> Result<(), StoreError> {
         let staged = match received {
-            Received::Unreadable { id, reason } => {
-                self.in_scope += 1;
-                StagedEntry {
-                    id,
-                    organization: None,
-                    content: Staged::Bad(reason),
+            Received::Unreadable { id, reason } => StagedEntry {
+                id,
+                organization: None,
+                content: Staged::Bad(reason),
+            },
+            Received::Entry(entry) => match self.judge(&entry, into) {
+                Judged::NotFollowed => {
+                    self.not_followed += 1;
+                    return Ok(());
                 }
-            }
-            Received::Entry(entry) => match self.judge(entry) {
-                Some(staged) => staged,
-                None => return Ok(()),
+                Judged::Unchanged => {
+                    self.in_scope += 1;
+                    return Ok(());
+                }
+                Judged::Differs(content) => StagedEntry {
+                    organization: entry.organization.map(|o| o.id),
+                    id: Some(entry.id),
+                    content,
+                },
             },
         };
-        if let Staged::Mapped(mapped) = &staged.content
-            && into.is_unchanged(mapped.digest())
-        {
-            return Ok(());
-        }
+        self.in_scope += 1;
         into.stage(staged, &self.setup.policy()).await
     }
 
-    /// Maps an entry; `None` where its organization is not followed.
-    fn judge(&mut self, entry: Entry) -> Option<StagedEntry> {
-        let organization = entry.organization.as_ref().map(|o| o.id.clone());
+    /// Maps an entry, and looks whether it says what it said before.
+    fn judge(&mut self, entry: &Entry, into: &mut Comparison) -> Judged {
         if let Some(said) = &entry.organization {
             self.named_by_entry(said);
         }
-        let known = organization.as_ref().map(|id| self.here.get(id));
-        let content = match known {
+        let kind = match entry.organization.as_ref().map(|said| self.here.get(&said.id)) {
             // Covered by nobody's decision: not ours to touch.
-            Some(Some(known)) if !known.followed => {
-                self.not_followed += 1;
-                return None;
-            }
+            Some(Some(known)) if !known.followed => return Judged::NotFollowed,
             // It may have been made while we were reading; its people must not be taken for missing.
-            Some(None) => Staged::Bad(Quarantined::new(
-                QuarantineCode::NotConfirmed,
-                "its organization was not in the listing of organizations; the next run will know it",
-            )),
-            known => {
-                let kind = known.flatten().map(|k| k.kind.as_str());
-                match self.setup.mapping.map(&entry, kind) {
-                    Ok(mapped) => {
-                        self.refused_roles += u64::from(!mapped.refused_roles.is_empty());
-                        Staged::Mapped(Box::new(mapped))
-                    }
-                    Err(why) => Staged::Bad(why),
-                }
+            Some(None) => {
+                return Judged::Differs(Staged::Bad(Quarantined::new(
+                    QuarantineCode::NotConfirmed,
+                    "its organization was not in the listing of organizations; the next run will know it",
+                )));
             }
+            Some(Some(known)) => Some(known.kind.as_str()),
+            None => None,
         };
-        self.in_scope += 1;
-        Some(StagedEntry {
-            id: Some(entry.id),
-            organization,
-            content,
-        })
+        match self.setup.mapping.view(entry, kind) {
+            Ok(view) => {
+                self.refused_roles += u64::from(view.asks_too_much());
+                if into.is_unchanged(view.digest()) {
+                    return Judged::Unchanged;
+                }
+                Judged::Differs(Staged::Mapped(Box::new(view.to_mapped())))
+            }
+            Err(why) => Judged::Differs(Staged::Bad(why)),
+        }
     }
 
     /// Whether the entry belongs to an organization that is known here and not followed.
@@ -224,12 +223,19 @@ impl<'a> Intake<'a> {
     }
 }
 
-fn name_of(said: &str, id: &ExternalId) -> String {
-    let short: String = said.chars().take(NAME_CHARS_MAX).collect();
-    match normalize("the name", &short) {
+/// What a look at an entry gave.
+enum Judged {
+    NotFollowed,
+    Unchanged,
+    Differs(Staged),
+}
+
+fn name_of<'v>(said: &'v str, id: &'v ExternalId) -> Cow<'v, str> {
+    let end = said.char_indices().nth(NAME_CHARS_MAX).map_or(said.len(), |(at, _)| at);
+    match normalized(&"the name", &said[..end]) {
         Ok(Some(name)) => name,
         // A name that cannot be shown: the id can.
-        _ => id.as_str().to_owned(),
+        _ => id.as_str().into(),
     }
 }
 

@@ -102,7 +102,12 @@ fn attributes(setup: &Setup, field: &Field, entry: Option<&Entry>) -> Vec<(Strin
         return vec![];
     };
     rule.attributes()
-        .map(|name| (name.to_string(), entry.attributes.all(name).to_vec()))
+        .map(|name| {
+            (
+                name.to_string(),
+                entry.attributes.all(name).map(str::to_owned).collect(),
+            )
+        })
         .collect()
 }
 
@@ -340,10 +345,13 @@ fn directory_json(asked: &Asked) -> Json {
         Asked::Unreadable(why) => json!({"state": "unreadable", "detail": why.detail}),
         Asked::Failed(error) => json!({"state": "failed", "code": error.kind.code(), "detail": error.message}),
         Asked::Found(entry) => {
-            let attributes: Map<String, Json> = entry
+            let names = entry
                 .attributes
+                .names()
                 .iter()
-                .map(|(name, values)| (name.to_owned(), json!(values)))
+                .filter(|name| entry.attributes.has(name));
+            let attributes: Map<String, Json> = names
+                .map(|name| (name.to_string(), entry.attributes.all(name).collect()))
                 .collect();
             json!({
                 "state": "found",

@@ -21,7 +21,7 @@ const REPLACEMENT: char = '\u{FFFD}';
 #[derive(Clone, Copy)]
 pub(super) struct AccountSeed<'a> {
     /// The JSON keys that the mapping asks for.
-    pub(super) wanted: &'a [Arc<str>],
+    pub(super) wanted: &'a Arc<[Arc<str>]>,
     /// Whether broken characters were replaced in the text, so that a replacement character speaks against an entry.
     pub(super) suspect: bool,
 }
@@ -44,12 +44,12 @@ impl<'de> Visitor<'de> for AccountSeed<'_> {
             id: None,
             organization: None,
             deleted: false,
-            attributes: Attributes::with_capacity(self.wanted.len()),
+            attributes: Attributes::new(self.wanted),
             problem: None,
         };
         while let Some(key) = map.next_key_seed(KeySeed(self.wanted))? {
             let mut values = ValueSeed {
-                name: key.wanted.map(|at| &self.wanted[at]),
+                at: key.wanted,
                 draft: &mut draft,
                 inside_array: false,
                 suspect: self.suspect,
@@ -129,6 +129,11 @@ impl Draft {
         if self.problem.is_none() {
             self.problem = Some((code, detail()));
         }
+    }
+
+    /// The name of a wanted attribute, for messages.
+    fn name(&self, at: usize) -> Arc<str> {
+        Arc::clone(&self.attributes.names()[at])
     }
 
     fn set(&mut self, role: Role, value: Scalar) {
@@ -226,7 +231,8 @@ impl Visitor<'_> for KeySeed<'_> {
 
 /// Reads the value of one wanted key into the draft.
 struct ValueSeed<'a> {
-    name: Option<&'a Arc<str>>,
+    /// The number of its name; `None` where it is not wanted.
+    at: Option<usize>,
     draft: &'a mut Draft,
     inside_array: bool,
     suspect: bool,
@@ -234,8 +240,9 @@ struct ValueSeed<'a> {
 
 impl ValueSeed<'_> {
     fn refuse_twice(&mut self) {
-        let Some(name) = self.name else { return };
-        if !self.draft.attributes.all(name).is_empty() {
+        let Some(at) = self.at else { return };
+        if self.draft.attributes.all_at(at).next().is_some() {
+            let name = self.draft.name(at);
             self.draft.object(QuarantineCode::Unreadable, || {
                 format!("the account states `{name}` twice: tell the directory's operator")
             });
@@ -254,28 +261,36 @@ impl ValueSeed<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        let Some(name) = self.name else { return };
+        let Some(at) = self.at else { return };
         if self.suspect && text.contains(REPLACEMENT) {
+            let name = self.draft.name(at);
             return self.draft.object(QuarantineCode::Unreadable, || {
                 format!("`{name}` holds characters that are no valid UTF-8: have it corrected at the directory")
             });
         }
         if text.len() > ATTRIBUTE_VALUE_BYTES_MAX {
+            let name = self.draft.name(at);
             return self.draft.object(QuarantineCode::TooLarge, || {
                 let bytes = text.len();
                 format!("`{name}` has {bytes} bytes, more than {ATTRIBUTE_VALUE_BYTES_MAX}: have it shortened at the directory")
             });
         }
-        if self.inside_array && self.draft.attributes.all(name).len() >= ATTRIBUTE_VALUES_MAX {
+        // Counted only where it can matter: counting at each value would make a long list quadratic.
+        if self.inside_array
+            && self.draft.attributes.count() >= ATTRIBUTE_VALUES_MAX
+            && self.draft.attributes.all_at(at).count() >= ATTRIBUTE_VALUES_MAX
+        {
+            let name = self.draft.name(at);
             return self.draft.object(QuarantineCode::TooLarge, || {
                 format!("`{name}` has more than {ATTRIBUTE_VALUES_MAX} values: have some removed at the directory")
             });
         }
-        self.draft.attributes.push(name, text.to_owned());
+        self.draft.attributes.push_at(at, text);
     }
 
     fn nested(&mut self) {
-        let Some(name) = self.name else { return };
+        let Some(at) = self.at else { return };
+        let name = self.draft.name(at);
         self.draft.object(QuarantineCode::Unreadable, || {
             format!("`{name}` is a nested value where a text was expected: change the mapping, or have it mended at the directory")
         });
@@ -325,7 +340,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         }
         loop {
             let element = ValueSeed {
-                name: self.name,
+                at: self.at,
                 draft: self.draft,
                 inside_array: true,
                 suspect: self.suspect,
@@ -352,7 +367,7 @@ mod tests {
     }
 
     fn one_of_bytes(item: &[u8]) -> Item<Received> {
-        let wanted: Vec<Arc<str>> = ["email", "roles", "phone", "active", "id"].map(Arc::from).into();
+        let wanted: Arc<[Arc<str>]> = ["email", "roles", "phone", "active", "id"].map(Arc::from).into();
         let mut body = br#"{"items": ["#.to_vec();
         body.extend_from_slice(item);
         body.extend_from_slice(br#"], "next": null}"#);
@@ -383,7 +398,7 @@ mod tests {
         );
         assert_eq!(entry.id.as_str(), "u-1");
         assert_eq!(entry.organization.expect("one").id.as_str(), "o-1");
-        assert_eq!(entry.attributes.all("roles"), ["a", "5", "b"]);
+        assert_eq!(entry.attributes.all("roles").collect::<Vec<_>>(), ["a", "5", "b"]);
         assert_eq!(entry.attributes.first("active"), Some("true"));
         assert_eq!(entry.attributes.first("id"), Some("u-1"));
         assert_eq!(entry.attributes.first("phone"), None);

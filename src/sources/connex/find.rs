@@ -132,10 +132,7 @@ impl Connex {
         }
         text.push_str(&of_total(page));
         for name in self.settings.wanted.iter() {
-            let having = entries
-                .iter()
-                .filter(|entry| !entry.attributes.all(name).is_empty())
-                .count();
+            let having = entries.iter().filter(|entry| entry.attributes.has(name)).count();
             text.push_str(&format!("; `{name}` in {having}"));
         }
         text

@@ -40,14 +40,14 @@ pub(super) struct Page<T> {
 pub(super) struct NoPage(pub(super) String);
 
 /// Decodes a page of accounts, of which only the attributes `wanted` are kept.
-pub(super) fn accounts(body: &[u8], wanted: &[Arc<str>], depth_max: usize) -> Result<Page<Received>, NoPage> {
+pub(super) fn accounts(body: &[u8], wanted: &Arc<[Arc<str>]>, depth_max: usize) -> Result<Page<Received>, NoPage> {
     tolerant(body, depth_max, |text, suspect| {
         page(text, AccountSeed { wanted, suspect })
     })
 }
 
 /// Decodes one account. `Err` where the body is no JSON at all.
-pub(super) fn account(body: &[u8], wanted: &[Arc<str>], depth_max: usize) -> Result<Item<Received>, NoPage> {
+pub(super) fn account(body: &[u8], wanted: &Arc<[Arc<str>]>, depth_max: usize) -> Result<Item<Received>, NoPage> {
     tolerant(body, depth_max, |text, suspect| {
         let mut json = serde_json::Deserializer::from_str(text);
         let item = AccountSeed { wanted, suspect }.deserialize(&mut json)?;
@@ -366,7 +366,7 @@ mod tests {
     const DEPTH: usize = 32;
 
     fn parse(body: &str) -> Result<Page<Received>, NoPage> {
-        accounts(body.as_bytes(), &["email".into()], DEPTH)
+        accounts(body.as_bytes(), &Arc::from(["email".into()]), DEPTH)
     }
 
     #[test]
@@ -424,12 +424,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = accounts(&body, &["email".into()], DEPTH);
+            let _ = accounts(&body, &Arc::from(["email".into()]), DEPTH);
         }
 
         #[test]
         fn no_text_panics(body in r#"[\[\]{}":,\\ud8dcnulltrue0-9a ]{0,80}"#) {
-            let _ = accounts(body.as_bytes(), &["a".into()], DEPTH);
+            let _ = accounts(body.as_bytes(), &Arc::from(["a".into()]), DEPTH);
             let _ = organizations(body.as_bytes(), DEPTH);
         }
     }

@@ -119,7 +119,7 @@ impl<'s> CsvRows<'s> {
             },
             Err(_) => return raw.unreadable(None, QuarantineCode::Unreadable, not_utf8),
         };
-        let mut attributes = Attributes::with_capacity(self.wanted.len());
+        let mut attributes = Attributes::new(&self.settings.wanted);
         for column in &self.wanted {
             match text(column.at).transpose() {
                 Err(_) => return raw.unreadable(Some(id), QuarantineCode::Unreadable, not_utf8),
@@ -128,10 +128,10 @@ impl<'s> CsvRows<'s> {
                 Ok(Some(cell)) if column.separated => {
                     let values = cell.split(self.settings.separator.as_str()).map(str::trim);
                     for value in values.filter(|value| !value.is_empty()) {
-                        attributes.push(column.name, value.to_owned());
+                        attributes.push(column.name, value);
                     }
                 }
-                Ok(Some(cell)) => attributes.push(column.name, cell.to_owned()),
+                Ok(Some(cell)) => attributes.push(column.name, cell),
             }
         }
         let optional = |at: Option<usize>| at.and_then(text).transpose();

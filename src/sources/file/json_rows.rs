@@ -111,7 +111,7 @@ impl<'s> JsonRows<'s> {
                 return raw.unreadable(None, QuarantineCode::BadId, &what);
             }
         };
-        let mut attributes = Attributes::with_capacity(self.settings.wanted.len());
+        let mut attributes = Attributes::new(&self.settings.wanted);
         for name in self.settings.wanted.iter() {
             if object
                 .get(&**name)
@@ -150,14 +150,14 @@ fn scalar(value: &Value) -> Result<Option<String>, ()> {
     }
 }
 
-fn push(attributes: &mut Attributes, name: &Arc<str>, value: &Value) -> Result<(), ()> {
+fn push(attributes: &mut Attributes, name: &str, value: &Value) -> Result<(), ()> {
     let values = match value {
         Value::Array(values) => values.as_slice(),
         one => std::slice::from_ref(one),
     };
     for value in values {
         if let Some(text) = scalar(value)? {
-            attributes.push(name, text);
+            attributes.push(name, &text);
         }
     }
     Ok(())

@@ -257,10 +257,7 @@ impl Raw<'_> {
         organization_name: Option<&str>,
         attributes: Attributes,
     ) -> Received {
-        let too_large = attributes.iter().find(|(_, values)| {
-            values.len() > ATTRIBUTE_VALUES_MAX || values.iter().any(|value| value.len() > ATTRIBUTE_VALUE_BYTES_MAX)
-        });
-        if let Some((name, _)) = too_large {
+        if let Some((name, ..)) = attributes.too_large() {
             let what = format!(
                 "`{name}` has a value of more than {ATTRIBUTE_VALUE_BYTES_MAX} bytes, or more than {ATTRIBUTE_VALUES_MAX} values; shorten it"
             );

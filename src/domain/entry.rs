@@ -72,15 +72,28 @@ impl Attributes {
             .filter_map(move |(at, value)| (at == wanted).then_some(value))
     }
 
-    /// All values of the attribute `name`; none where it is absent.
-    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    /// Each value of the attribute `name`; none where it is absent.
+    pub fn each(&self, name: &str) -> impl Iterator<Item = &str> {
         // A name that was not asked for has a number that no value has.
         self.all_at(self.position(name).unwrap_or(usize::MAX))
     }
 
+    /// All values of the attribute `name`; none where it is absent.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.each(name).collect()
+    }
+
     /// The first value of the attribute `name`.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.each(name).next()
+    }
+
+    /// Every attribute that has a value, with all of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let named = self.names.iter().enumerate();
+        named
+            .map(|(at, name)| (&**name, self.all_at(at).collect::<Vec<_>>()))
+            .filter(|(_, values)| !values.is_empty())
     }
 
     /// Whether the attribute `name` has a value.

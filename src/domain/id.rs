@@ -149,13 +149,21 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        if text.len() != 32 {
-            return Err(InvalidId("a digest has 32 hexadecimal digits".into()));
-        }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| InvalidId("a digest has 32 hexadecimal digits".into()))
+        let (high, low) = text
+            .split_at_checked(16)
+            .filter(|(_, low)| low.len() == 16)
+            .ok_or_else(no_digest)?;
+        // A sign in front of a number is no digit of it. Two halves: numbers of 128 bits are read slowly.
+        let half = |text: &str| match text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            true => u64::from_str_radix(text, 16).map_err(|_| no_digest()),
+            false => Err(no_digest()),
+        };
+        Ok(Self(u128::from(half(high)?) << 64 | u128::from(half(low)?)))
     }
+}
+
+fn no_digest() -> InvalidId {
+    InvalidId("a digest has 32 hexadecimal digits".into())
 }
 
 #[cfg(test)]

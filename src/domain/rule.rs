@@ -110,7 +110,7 @@ impl Rule {
     /// The raw values that the rule gives for a field that has several.
     pub(super) fn all<'v>(&'v self, field: &Field, from: &'v Attributes) -> Result<Vec<Cow<'v, str>>, Quarantined> {
         match self {
-            Self::Copy(a) => Ok(from.all(a).map(Cow::Borrowed).collect()),
+            Self::Copy(a) => Ok(from.each(a).map(Cow::Borrowed).collect()),
             other => Ok(other.first(field, from)?.into_iter().collect()),
         }
     }

@@ -25,29 +25,38 @@ const CONFIRMATIONS_MAX: usize = 1_000;
 const CONFIRMATIONS_AT_ONCE: usize = 8;
 
 impl Run<'_> {
+    /// Begins to read the scope. Of one entry nothing is read ahead.
+    pub(super) fn start_reading(&self) -> Option<Reading> {
+        let wanted = match (&self.scope.external_id, &self.scope.organization) {
+            (Some(_), _) => return None,
+            (None, Some(id)) => ListingScope::Organization(id.clone()),
+            (None, None) => ListingScope::Source,
+        };
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
+        let source = Arc::clone(&self.setup.source);
+        let listing = AbortOnDrop(tokio::spawn(async move { source.list(&wanted, sender).await }));
+        Some(Reading { batches, listing })
+    }
+
     /// Reads the scope into the comparison.
     pub(super) async fn read(
         &mut self,
+        reading: Option<Reading>,
         intake: &mut Intake<'_>,
         comparison: &mut Comparison,
     ) -> Result<Listing, EngineError> {
-        if let Some(id) = &self.scope.external_id {
-            return self.read_one(id, intake, comparison).await;
-        }
-        let wanted = match &self.scope.organization {
-            Some(id) => ListingScope::Organization(id.clone()),
-            None => ListingScope::Source,
+        let Reading { mut batches, listing } = match (&self.scope.external_id, reading) {
+            (Some(id), _) => return self.read_one(id, intake, comparison).await,
+            (None, Some(reading)) => reading,
+            (None, None) => unreachable!("a reading is started for every scope but one entry"),
         };
-        let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
-        let source = Arc::clone(&self.setup.source);
-        let reading = AbortOnDrop(tokio::spawn(async move { source.list(&wanted, sender).await }));
         while let Some(batch) = batches.recv().await {
             self.progress.entries += batch.entries.len() as u64;
             self.progress.pages += batch.pages;
             intake.batch(batch, comparison).await?;
             self.observer.progress(self.progress);
         }
-        Ok(reading.join(self.scope).await??)
+        Ok(listing.join(self.scope).await??)
     }
 
     /// Reads one entry by its id: found or not, the answer is complete.
@@ -164,6 +173,12 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// A listing under way.
+pub(super) struct Reading {
+    batches: mpsc::Receiver<Batch>,
+    listing: AbortOnDrop<Result<Listing, SourceError>>,
 }
 
 /// A task that ends with the run that started it.

@@ -7,6 +7,7 @@ use super::draft::{Decided, Draft};
 use super::events::{Observer, Phase, Progress};
 use super::heartbeat::Heartbeat;
 use super::intake::Intake;
+use super::reading::Reading;
 use super::{Engine, EngineError, Setup, telling};
 use crate::domain::brake::{Circumstances, Hold, brake};
 use crate::domain::decide::{Case as DomainCase, Decision, Facts, Policy, Presence, decide};
@@ -215,8 +216,10 @@ impl Run<'_> {
     async fn work(&mut self) -> Result<Ending, EngineError> {
         self.enter(Phase::Preparing);
         let policy = self.setup.policy();
+        // The directory is asked while we read what we hold of it.
+        let reading = self.start_reading();
         let mut comparison = Comparison::begin(&self.engine.store, self.id, self.scope, &policy).await?;
-        let ending = self.compare(&mut comparison).await;
+        let ending = self.compare(reading, &mut comparison).await;
         // A plan that is to be forgotten must not be written any more.
         let ended = comparison.end().await;
         let ending = ending?;
@@ -225,12 +228,16 @@ impl Run<'_> {
     }
 
     /// Reads the scope, compares it with what we hold, and settles what comes of it.
-    async fn compare(&mut self, comparison: &mut Comparison) -> Result<Ending, EngineError> {
+    async fn compare(
+        &mut self,
+        reading: Option<Reading>,
+        comparison: &mut Comparison,
+    ) -> Result<Ending, EngineError> {
         let store = &self.engine.store;
         let policy = self.setup.policy();
         let mut intake = Intake::new(self.setup, self.scope, store).await?;
         self.enter(Phase::Reading);
-        let mut listing = self.read(&mut intake, comparison).await?;
+        let mut listing = self.read(reading, &mut intake, comparison).await?;
         if intake.not_followed > 0 {
             listing.proof.push(match intake.not_followed {
                 1 => "1 entry belongs to an organization that is not followed".to_owned(),

@@ -7,6 +7,7 @@ use crate::harness::database::{Database, on_both_engines};
 on_both_engines!(
     a_role_that_administers_is_refused_until_the_configuration_allows_it,
     roles_that_were_granted_here_stay,
+    however_many_roles_an_edit_of_one_is_seen,
     the_last_administrator_is_protected,
     of_two_administrators_that_leave_together_neither_goes,
     an_administrator_by_a_grant_of_ours_is_protected_too,
@@ -66,6 +67,40 @@ async fn roles_that_were_granted_here_stay(db: Database) {
     world.slapd.set(&ANNA.dn(), "businessCategory", "Editor");
     assert_eq!(world.sync(), "update=1 unchanged=5");
     assert_eq!(world.roles_of(&ANNA.mail()).await, "Approver/local, Editor/directory");
+}
+
+/// One role, two and more are told apart in ways of their own where everybody's are looked at in one pass.
+async fn however_many_roles_an_edit_of_one_is_seen(db: Database) {
+    let world = World::new(db);
+    assert_eq!(world.sync(), "create=6");
+    let anna = "user_id = (SELECT user_id FROM records WHERE external_id = 'aklein')";
+    let named = |name: &str| format!("group_id = (SELECT id FROM groups WHERE kind = 'role' AND name = '{name}')");
+    let mut held = Vec::new();
+    let mut values = String::new();
+    for role in ["Editor", "Approver", "Reviewer", "Checker"] {
+        values.push_str(&format!("businessCategory: {role}\n"));
+        world.slapd.modify(&format!(
+            "dn: {}\nchangetype: modify\nreplace: businessCategory\n{values}",
+            ANNA.dn()
+        ));
+        assert_eq!(world.sync(), "update=1 unchanged=5");
+        held.push(format!("{role}/directory"));
+        held.sort_unstable();
+        for edit in [
+            format!("DELETE FROM memberships WHERE {anna} AND {}", named(role)),
+            // As many as before, and one of them another.
+            format!(
+                "UPDATE memberships SET {} WHERE {anna} AND {}",
+                named("authenticated user"),
+                named(role)
+            ),
+        ] {
+            assert_eq!(world.sync(), "unchanged=6", "{held:?}");
+            assert_eq!(world.db.sql(&edit).await, 1, "{edit}");
+            assert_eq!(world.sync(), "update=1 unchanged=5 drift=1", "{edit}");
+            assert_eq!(world.roles_of(&ANNA.mail()).await, held.join(", "), "{edit}");
+        }
+    }
 }
 
 async fn the_last_administrator_is_protected(db: Database) {

@@ -105,7 +105,7 @@ fn attributes(setup: &Setup, field: &Field, entry: Option<&Entry>) -> Vec<(Strin
         .map(|name| {
             (
                 name.to_string(),
-                entry.attributes.all(name).map(str::to_owned).collect(),
+                entry.attributes.each(name).map(str::to_owned).collect(),
             )
         })
         .collect()
@@ -345,13 +345,10 @@ fn directory_json(asked: &Asked) -> Json {
         Asked::Unreadable(why) => json!({"state": "unreadable", "detail": why.detail}),
         Asked::Failed(error) => json!({"state": "failed", "code": error.kind.code(), "detail": error.message}),
         Asked::Found(entry) => {
-            let names = entry
+            let attributes: Map<String, Json> = entry
                 .attributes
-                .names()
                 .iter()
-                .filter(|name| entry.attributes.has(name));
-            let attributes: Map<String, Json> = names
-                .map(|name| (name.to_string(), entry.attributes.all(name).collect()))
+                .map(|(name, values)| (name.to_owned(), json!(values)))
                 .collect();
             json!({
                 "state": "found",

@@ -398,7 +398,7 @@ mod tests {
         );
         assert_eq!(entry.id.as_str(), "u-1");
         assert_eq!(entry.organization.expect("one").id.as_str(), "o-1");
-        assert_eq!(entry.attributes.all("roles").collect::<Vec<_>>(), ["a", "5", "b"]);
+        assert_eq!(entry.attributes.all("roles"), ["a", "5", "b"]);
         assert_eq!(entry.attributes.first("active"), Some("true"));
         assert_eq!(entry.attributes.first("id"), Some("u-1"));
         assert_eq!(entry.attributes.first("phone"), None);

@@ -67,7 +67,7 @@ impl Known {
     fn find(&self, digest: u128) -> Option<usize> {
         let length = self.clean.len();
         // The first 64 bits, as a share of the length.
-        let near = ((digest >> 64) * length as u128 >> 64) as usize;
+        let near = (((digest >> 64) * length as u128) >> 64) as usize;
         let mut reach = NEAR;
         loop {
             let (from, to) = (near.saturating_sub(reach), near.saturating_add(reach).min(length));

@@ -115,7 +115,7 @@ impl<'s> CsvRows<'s> {
         let id = match text(self.id).transpose() {
             Ok(text) => match raw.id(text) {
                 Ok(id) => id,
-                Err(unreadable) => return unreadable,
+                Err(unreadable) => return *unreadable,
             },
             Err(_) => return raw.unreadable(None, QuarantineCode::Unreadable, not_utf8),
         };

@@ -100,7 +100,7 @@ impl<'s> JsonRows<'s> {
         let id = match one(&self.settings.external_id) {
             Some(Ok(text)) => match raw.id(text.as_deref()) {
                 Ok(id) => id,
-                Err(unreadable) => return unreadable,
+                Err(unreadable) => return *unreadable,
             },
             None => {
                 let what = format!("it has no `{}`; add it", self.settings.external_id);

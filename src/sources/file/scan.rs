@@ -242,10 +242,10 @@ impl Raw<'_> {
     }
 
     /// The external id, or why the row has none.
-    pub(super) fn id(&self, text: Option<&str>) -> Result<ExternalId, Received> {
+    pub(super) fn id(&self, text: Option<&str>) -> Result<ExternalId, Box<Received>> {
         ExternalId::parse(text.unwrap_or_default()).map_err(|error| {
             let what = format!("{error}; correct `{}`", self.settings.external_id);
-            self.unreadable(None, QuarantineCode::BadId, &what)
+            Box::new(self.unreadable(None, QuarantineCode::BadId, &what))
         })
     }
 

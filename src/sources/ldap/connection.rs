@@ -346,7 +346,7 @@ impl Connection {
                 Some(Passed::Entries { arrived, .. }) => self.entries = Entries::new(arrived),
                 // The guard has ended: the library finds out by itself, and the cause is there.
                 Some(Passed::ToLibrary { .. }) | None => {
-                    if let Some(answer) = self.from_library().await? {
+                    if let Some(answer) = self.library_says().await? {
                         return Ok(answer);
                     }
                 }
@@ -355,7 +355,7 @@ impl Connection {
     }
 
     /// The next thing that the library has for the search under way; `None` for one that says nothing.
-    async fn from_library(&mut self) -> Result<Option<Answer>, SourceError> {
+    async fn library_says(&mut self) -> Result<Option<Answer>, SourceError> {
         let stream = self.stream.as_mut().expect("a search is under way");
         match stream.next().await.map_err(|error| self.failed(error))? {
             Some(item) if item.is_ref() => Ok(Some(Answer::Reference(urls(item.0)))),

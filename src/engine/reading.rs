@@ -123,6 +123,21 @@ impl Run<'_> {
         Ok(intake.batch(batch, comparison).await?)
     }
 
+    /// Asks for entries by their ids that were taken for unchanged, and are to be compared after all.
+    pub(super) async fn read_again(
+        &mut self,
+        ids: Vec<ExternalId>,
+        intake: &mut Intake<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<(), EngineError> {
+        for id in ids {
+            if let Lookup::Found(received) = self.setup.source.lookup(&id).await? {
+                intake.entry(*received, comparison).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Who is missing from one organization may have moved to another: each is asked for by its id.
     pub(super) async fn confirm_absences(
         &mut self,

@@ -262,6 +262,8 @@ impl Run<'_> {
             let reason = listing.reason.unwrap_or_else(|| "the listing was not complete".into());
             return Ok(Ending::Incomplete(reason));
         }
+        let unlike = comparison.settle(&policy).await?;
+        self.read_again(unlike, &mut intake, &mut comparison).await?;
         if !comparison.has_nameless() {
             comparison.find_absent().await?;
             if self.scope.organization.is_some() {

@@ -1,25 +1,27 @@
 //! The digests of what we hold, in memory while a listing streams by: 16 bytes and a bit for each entry.
 //!
-//! An entry whose digest is here says what it said before, and its user is as that left it: nothing to stage, nothing
-//! to write. The set is a filter only. Whatever is not in it is staged and compared in SQL.
+//! An entry whose digest is here says what it said before, and unless its user is out of step there is nothing to
+//! stage and nothing to write. The set is a filter only. Whatever is not in it is staged and compared in SQL. Which
+//! users are out of step is worked out while the listing is read, since both take their time; entries of theirs that
+//! were passed over meanwhile are staged in the end, from their records, which say the same.
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
-use sqlx::PgPool;
+use tokio::task::JoinHandle;
 
-use super::error::StoreError;
+use super::error::{StoreError, StoreErrorKind};
 use super::row::args;
+use super::sql::Engine;
 use super::{Pools, Store, postgres};
 use crate::domain::decide::Policy;
 use crate::domain::field::{Authority, Field};
-use crate::domain::id::Digest;
+use crate::domain::id::{Digest, UserId};
 use crate::domain::run::Scope;
 
 /// How many records SQLite aggregates into one answer: a row costs more to fetch there than to read.
 const RECORDS_AT_ONCE: i64 = 20_000;
 
-/// How many connections SQLite reads with, each a part of the records: one alone keeps one core busy, and this is all
-/// that a run waits for before it can look at entries.
+/// How many connections SQLite reads with, each a part of the records: one alone keeps one core busy.
 const READERS: usize = 2;
 
 /// How far from its likely place a digest is looked for first.
@@ -27,6 +29,9 @@ const NEAR: usize = 64;
 
 /// Hexadecimal digits of a digest, as it is stored.
 const DIGEST_CHARS: usize = 32;
+
+/// A digest, a letter, and a UUID with its hyphens.
+const OUT_OF_STEP_CHARS: usize = DIGEST_CHARS + 1 + 36;
 
 /// The names of the roles that the directory granted the user `u`, sorted, one a line.
 const ROLES_OF_ONE: &str = "coalesce((SELECT string_agg(g.name, '\n' ORDER BY g.name) FROM memberships m \
@@ -37,41 +42,96 @@ const ROLES_OF_ALL: &str = "LEFT JOIN (SELECT m.user_id, count(*) AS count, min(
     FROM memberships m JOIN groups g ON g.id = m.group_id WHERE g.kind = 'role' AND m.origin = 'directory' \
     GROUP BY m.user_id) granted ON granted.user_id = r.user_id";
 
-/// Digests whose users are in step, and of those that are not.
+/// The digests of all records in the scope, and in time which of them have users that are out of step.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Sorted.
-    clean: Vec<u128>,
-    /// One bit for each of `clean`: whether the listing had it.
+    all: Vec<u128>,
+    /// One bit for each of `all`: whether the listing had it.
     seen: Vec<u64>,
-    /// Records whose user was changed locally, or is out of step otherwise: always compared.
-    doubtful: Vec<u128>,
     seen_count: u64,
+    /// Sorted: records whose user was changed locally, or is out of step otherwise. Their entries are always compared.
+    doubtful: Vec<u128>,
+    /// Sorted: those of them that are absent already, and their users disabled for it: nothing is left to do about it.
+    gone: Vec<u128>,
+    looking: Option<Looking>,
+}
+
+/// A look at all users, under way beside the listing. It ends with what started it.
+#[derive(Debug)]
+struct Looking(JoinHandle<Result<Vec<OutOfStep>, StoreError>>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A record whose user is not as it says.
+#[derive(Debug, Clone, Copy)]
+struct OutOfStep {
+    digest: u128,
+    user: UserId,
+    gone: bool,
 }
 
 impl Known {
     /// A set from unsorted digests.
-    pub(super) fn new(mut clean: Vec<u128>, doubtful: Vec<u128>) -> Self {
-        clean.sort_unstable();
-        let words = clean.len().div_ceil(64);
+    pub(super) fn new(mut all: Vec<u128>) -> Self {
+        all.sort_unstable();
+        let words = all.len().div_ceil(64);
         Self {
-            clean,
+            all,
             seen: vec![0; words],
-            doubtful,
-            seen_count: 0,
+            ..Self::default()
         }
+    }
+
+    /// Waits until it is known whose users are out of step. Gives those users of whom an entry was seen already and
+    /// taken for unchanged: it is to be compared after all.
+    pub(super) async fn settle(&mut self) -> Result<Vec<UserId>, StoreError> {
+        let Some(mut looking) = self.looking.take() else {
+            return Ok(vec![]);
+        };
+        let found = (&mut looking.0).await.map_err(|_| {
+            let message =
+                "the comparison of users with their records broke off; sync again, and report it if it stays so";
+            StoreError::new(StoreErrorKind::Internal, message)
+        })??;
+        Ok(self.doubt(&found))
+    }
+
+    /// Takes note of users that are out of step; gives those of whom an entry was seen.
+    fn doubt(&mut self, found: &[OutOfStep]) -> Vec<UserId> {
+        let mut again = Vec::new();
+        for one in found {
+            self.doubtful.push(one.digest);
+            if one.gone {
+                self.gone.push(one.digest);
+            }
+            let Some(at) = self.find(one.digest) else { continue };
+            let (word, bit) = (at / 64, 1_u64 << (at % 64));
+            if self.seen[word] & bit != 0 {
+                self.seen[word] &= !bit;
+                self.seen_count -= 1;
+                again.push(one.user);
+            }
+        }
+        self.doubtful.sort_unstable();
+        self.gone.sort_unstable();
+        again
     }
 
     /// Where a digest stands. Digests are spread evenly, so its value tells about where: the search begins there, and
     /// stays within a few cache lines that a search of the whole would not.
     fn find(&self, digest: u128) -> Option<usize> {
-        let length = self.clean.len();
+        let length = self.all.len();
         // The first 64 bits, as a share of the length.
         let near = (((digest >> 64) * length as u128) >> 64) as usize;
         let mut reach = NEAR;
         loop {
             let (from, to) = (near.saturating_sub(reach), near.saturating_add(reach).min(length));
-            let within = self.clean.get(from..to)?;
+            let within = self.all.get(from..to)?;
             let before = from > 0 && within.first().is_some_and(|first| digest < *first);
             let after = to < length && within.last().is_some_and(|last| digest > *last);
             if !before && !after {
@@ -81,8 +141,11 @@ impl Known {
         }
     }
 
-    /// Whether this entry is unchanged and its user in step; marks it as seen.
+    /// Whether this entry is unchanged, and its user in step as far as that is known; marks it as seen.
     pub(super) fn see(&mut self, digest: Digest) -> bool {
+        if self.doubtful.binary_search(&digest.0).is_ok() {
+            return false;
+        }
         let Some(at) = self.find(digest.0) else {
             return false;
         };
@@ -108,14 +171,13 @@ impl Known {
     /// Digests of records of which the listing may lack the entry: the unseen, and the doubtful.
     pub(super) fn unseen(&self) -> impl Iterator<Item = Digest> {
         let unseen = self
-            .clean
+            .all
             .iter()
             .enumerate()
             .filter(|(at, _)| self.seen[at / 64] & (1 << (at % 64)) == 0);
         unseen
-            .map(|(_, digest)| digest)
-            .chain(&self.doubtful)
-            .copied()
+            .map(|(_, digest)| *digest)
+            .filter(|digest| self.gone.binary_search(digest).is_err())
             .map(Digest)
     }
 }
@@ -175,94 +237,115 @@ fn within(scope: &Scope) -> String {
     format!("r.source = '{source}' AND {narrowed}")
 }
 
-/// What is read of each record: its digest, and one letter for its state.
-fn digest_and_state(policy: &Policy<'_>, roles: &str) -> String {
-    // A link whose user is gone is in step: the user was deleted here, and is not to come back.
-    format!(
-        "r.digest || CASE WHEN u.id IS NULL OR ({}) THEN 'c' WHEN r.absent AND u.status <> 'active' THEN 'a' ELSE 'd' END",
-        clean(policy, roles)
-    )
+/// What is asked of the records in a scope: a text of always the same length for each, and for which of them.
+struct Question {
+    what: String,
+    from: String,
+    within: String,
 }
 
-/// Digests as they are read, not yet sorted.
-#[derive(Default)]
-struct Read {
-    clean: Vec<u128>,
-    doubtful: Vec<u128>,
-}
+impl Question {
+    /// The digests of all.
+    fn digests(scope: &Scope) -> Self {
+        Self {
+            what: "r.digest".into(),
+            from: "FROM records r".into(),
+            within: within(scope),
+        }
+    }
 
-impl Read {
-    /// Takes what [`digest_and_state`] gave for one record.
-    fn take(&mut self, one: &[u8]) {
-        let Some((state, digest)) = one.split_last() else {
-            return;
+    /// Those whose users are out of step: the digest, a letter, the id of the user.
+    fn out_of_step(engine: Engine, scope: &Scope, policy: &Policy<'_>) -> Self {
+        // One pass over all memberships is cheaper than a look-up for each user, and dearer than a look-up for a few.
+        // SQLite looks up as fast as it passes.
+        let (roles, granted) = match engine {
+            Engine::Postgres if is_whole(scope) => (roles_of_all(), ROLES_OF_ALL),
+            _ => (ROLES_OF_ONE.to_owned(), ""),
         };
-        let digest = std::str::from_utf8(digest)
-            .ok()
-            .and_then(|text| text.parse::<Digest>().ok());
-        match (digest, state) {
-            (Some(d), b'c') => self.clean.push(d.0),
-            (Some(d), b'd') => self.doubtful.push(d.0),
-            // Absent already, and disabled for it: there is nothing left to do about it.
-            _ => {}
+        Self {
+            what: "r.digest || CASE WHEN r.absent AND u.status <> 'active' THEN 'a' ELSE 'd' END || u.id::text".into(),
+            // A link whose user is gone is in step: the user was deleted here, and is not to come back.
+            from: format!("FROM records r JOIN users u ON u.id = r.user_id {granted}"),
+            within: format!("{} AND NOT coalesce({}, false)", within(scope), clean(policy, &roles)),
         }
     }
 }
 
+fn is_whole(scope: &Scope) -> bool {
+    scope.organization.is_none() && scope.external_id.is_none()
+}
+
 impl Known {
-    /// Reads the digests of what we hold in `scope`, and which of them have a user that is out of step.
+    /// Reads the digests of what we hold in `scope`, and begins to look which of them have a user that is out of step:
+    /// that takes longer, and is not needed before the listing has ended. In a small scope it is done at once.
     pub(super) async fn load(store: &Store, scope: &Scope, policy: &Policy<'_>) -> Result<Self, StoreError> {
-        let read = match &store.pools {
-            Pools::Postgres(pool) => postgres_records(pool, scope, policy).await?,
-            Pools::Sqlite(_) => sqlite_records(store, scope, policy).await?,
-        };
-        Ok(Self::new(read.clean, read.doubtful))
+        let digests = ask(store, &Question::digests(scope), DIGEST_CHARS, digest_of).await?;
+        let mut known = Self::new(digests);
+        let question = Question::out_of_step(store.engine(), scope, policy);
+        if is_whole(scope) {
+            let store = store.clone();
+            let looking = async move { ask(&store, &question, OUT_OF_STEP_CHARS, out_of_step_of).await };
+            known.looking = Some(Looking(tokio::spawn(looking)));
+        } else {
+            known.doubt(&ask(store, &question, OUT_OF_STEP_CHARS, out_of_step_of).await?);
+        }
+        Ok(known)
     }
 }
 
-async fn postgres_records(pool: &PgPool, scope: &Scope, policy: &Policy<'_>) -> Result<Read, StoreError> {
-    let whole = scope.organization.is_none() && scope.external_id.is_none();
-    // One pass over all memberships is cheaper than a look-up for each user, and dearer than a look-up for a few.
-    let (roles, granted) = match whole {
-        true => (roles_of_all(), ROLES_OF_ALL),
-        false => (ROLES_OF_ONE.to_owned(), ""),
-    };
-    let what = digest_and_state(policy, &roles);
-    let within = within(scope);
-    let query = format!("SELECT {what} FROM records r LEFT JOIN users u ON u.id = r.user_id {granted} WHERE {within}");
-    let mut read = Read::default();
-    postgres::copy_out(pool, &query, |line| read.take(line)).await?;
-    Ok(read)
+fn digest_of(text: &[u8]) -> Option<u128> {
+    let digest: Digest = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(digest.0)
 }
 
-async fn sqlite_records(store: &Store, scope: &Scope, policy: &Policy<'_>) -> Result<Read, StoreError> {
-    let what = digest_and_state(policy, ROLES_OF_ONE);
-    let within = within(scope);
-    let sql = format!(
-        "SELECT coalesce(group_concat({what}, ''), '') FROM records r LEFT JOIN users u ON u.id = r.user_id \
-         WHERE {within} AND r.rowid > $1 AND r.rowid <= $2"
-    );
-    let last = store
-        .row("SELECT coalesce(max(rowid), 0) FROM records", args![])
-        .await?
-        .map_or(Ok(0), |mut row| row.int())?;
-    let step = usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX);
-    let mut portions = stream::iter((0..=last).step_by(step))
-        .map(|from| sqlite_portion(store, &sql, from).boxed())
-        .buffered(READERS);
-    let mut read = Read::default();
-    while let Some(portion) = portions.next().await {
-        portion?
-            .as_bytes()
-            .chunks_exact(DIGEST_CHARS + 1)
-            .for_each(|one| read.take(one));
+fn out_of_step_of(text: &[u8]) -> Option<OutOfStep> {
+    let (digest, rest) = text.split_at_checked(DIGEST_CHARS)?;
+    let (state, user) = rest.split_first()?;
+    Some(OutOfStep {
+        digest: digest_of(digest)?,
+        user: std::str::from_utf8(user).ok()?.parse().ok()?,
+        gone: *state == b'a',
+    })
+}
+
+/// Asks a question of which each answer has `chars` bytes, and reads the answers; what cannot be read is left out, and
+/// compared like anything else that is not known.
+async fn ask<T>(
+    store: &Store,
+    question: &Question,
+    chars: usize,
+    read: fn(&[u8]) -> Option<T>,
+) -> Result<Vec<T>, StoreError> {
+    let Question { what, from, within } = question;
+    let mut answers = Vec::new();
+    match &store.pools {
+        Pools::Postgres(pool) => {
+            let query = format!("SELECT {what} {from} WHERE {within}");
+            postgres::copy_out(pool, &query, |line| answers.extend(read(line))).await?;
+        }
+        Pools::Sqlite(_) => {
+            let sql = format!(
+                "SELECT coalesce(group_concat({what}, ''), '') {from} WHERE {within} AND r.rowid > $1 AND r.rowid <= $2"
+            );
+            let last = store
+                .row("SELECT coalesce(max(rowid), 0) FROM records", args![])
+                .await?
+                .map_or(Ok(0), |mut row| row.int())?;
+            let step = usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX);
+            let mut portions = stream::iter((0..=last).step_by(step))
+                .map(|from_row| sqlite_portion(store, &sql, from_row).boxed())
+                .buffered(READERS);
+            while let Some(portion) = portions.next().await {
+                answers.extend(portion?.as_bytes().chunks_exact(chars).filter_map(read));
+            }
+        }
     }
-    Ok(read)
+    Ok(answers)
 }
 
-/// One portion of the records, whose rowids come after `from`.
-async fn sqlite_portion(store: &Store, sql: &str, from: i64) -> Result<String, StoreError> {
-    let row = store.row(sql, args![from, from + RECORDS_AT_ONCE]).await?;
+/// One portion of the records, whose rowids come after `from_row`.
+async fn sqlite_portion(store: &Store, sql: &str, from_row: i64) -> Result<String, StoreError> {
+    let row = store.row(sql, args![from_row, from_row + RECORDS_AT_ONCE]).await?;
     row.map_or(Ok(String::new()), |mut row| row.text())
 }
 
@@ -272,11 +355,21 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_is_left() {
-        let mut known = Known::new(vec![5, 1, 3], vec![9]);
-        assert!(known.see(Digest(3)) && known.see(Digest(3)));
-        assert!(!known.see(Digest(9)) && !known.see(Digest(2)));
+        let mut known = Known::new(vec![5, 1, 3, 9, 7]);
+        assert!(known.see(Digest(3)) && known.see(Digest(3)) && known.see(Digest(9)));
+        assert!(!known.see(Digest(2)));
+        assert_eq!(known.seen_count(), 2);
+        let found = |digest, gone| OutOfStep {
+            digest,
+            user: UserId(uuid::Uuid::from_u128(digest)),
+            gone,
+        };
+        // One was seen, one was not, and one is gone for good.
+        let again = known.doubt(&[found(9, false), found(5, false), found(7, true)]);
+        assert_eq!(again, [UserId(uuid::Uuid::from_u128(9))]);
+        assert!(!known.see(Digest(9)) && !known.see(Digest(5)) && !known.see(Digest(7)));
         assert_eq!(known.seen_count(), 1);
-        assert!(known.was_seen(Digest(3)) && !known.was_seen(Digest(5)));
+        assert!(known.was_seen(Digest(3)) && !known.was_seen(Digest(9)));
         assert_eq!(known.unseen().collect::<Vec<_>>(), [Digest(1), Digest(5), Digest(9)]);
     }
 
@@ -292,9 +385,9 @@ mod tests {
             vec![],
             vec![7],
         ] {
-            let known = Known::new(all.clone(), vec![]);
+            let known = Known::new(all.clone());
             for digest in &all {
-                assert_eq!(known.clean[known.find(*digest).expect("it is there")], *digest);
+                assert_eq!(known.all[known.find(*digest).expect("it is there")], *digest);
             }
             let others = all
                 .iter()

@@ -10,6 +10,7 @@ on_both_engines!(
     an_edit_of_a_directory_field_is_put_back_and_shown,
     every_kind_of_directory_field_is_put_back,
     each_edit_is_seen_though_it_is_the_only_one,
+    a_record_that_was_changed_by_hand_is_no_witness,
     who_is_back_before_a_run_saw_it_gone_again_is_present,
     an_edit_that_the_directory_makes_too_is_no_drift,
     where_both_changed_the_directory_wins_and_the_edit_is_shown,
@@ -122,6 +123,21 @@ async fn each_edit_is_seen_though_it_is_the_only_one(db: Database) {
         );
         assert_eq!(world.sync(), "unchanged=6", "{edit}");
     }
+}
+
+/// An entry whose user is out of step is compared as its record has it, but not where the record itself was edited.
+async fn a_record_that_was_changed_by_hand_is_no_witness(db: Database) {
+    let world = World::loaded(db);
+    let said = world.user(ANNA, "phone first_name title").await;
+    world.edit(ANNA, "phone = '0', first_name = 'Other'").await;
+    let by_hand = "UPDATE records SET first_name = 'Wrong', title = 'Wrong' WHERE external_id = 'aklein'";
+    assert_eq!(world.db.sql(by_hand).await, 1);
+    let run = world.run(0, &[]);
+    assert_eq!(
+        (&run["plan"]["update"], &run["plan"]["unchanged"]),
+        (&json!(1), &json!(5))
+    );
+    assert_eq!(world.user(ANNA, "phone first_name title").await, said);
 }
 
 /// Enabled here while it was gone there, and then listed again as it was: the user is as it should be, and that it was

@@ -228,11 +228,7 @@ impl Run<'_> {
     }
 
     /// Reads the scope, compares it with what we hold, and settles what comes of it.
-    async fn compare(
-        &mut self,
-        reading: Option<Reading>,
-        comparison: &mut Comparison,
-    ) -> Result<Ending, EngineError> {
+    async fn compare(&mut self, reading: Option<Reading>, comparison: &mut Comparison) -> Result<Ending, EngineError> {
         let store = &self.engine.store;
         let policy = self.setup.policy();
         let mut intake = Intake::new(self.setup, self.scope, store).await?;
@@ -263,7 +259,7 @@ impl Run<'_> {
             return Ok(Ending::Incomplete(reason));
         }
         let unlike = comparison.settle(&policy).await?;
-        self.read_again(unlike, &mut intake, &mut comparison).await?;
+        self.read_again(unlike, &mut intake, comparison).await?;
         if !comparison.has_nameless() {
             comparison.find_absent().await?;
             if self.scope.organization.is_some() {

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::App;
 use super::error::{Code, Problem};
@@ -88,6 +88,10 @@ async fn read(body: Body, app: &App) -> Result<Vec<u8>, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // A list would be taken for an object's values in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Err(Problem::new(Code::Invalid, "the body is a list; send an object"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {
             Problem::new(Code::Invalid, format!("the body cannot be used: {error}"))

@@ -1,9 +1,12 @@
 //! The API from outside: the real daemon as a process, asked over its port, on both engines where the store matters.
 
 mod auth;
+mod desk;
 mod documents;
 mod events;
+mod firms;
 mod limits;
+mod people;
 mod problems;
 mod runs;
 mod sources;

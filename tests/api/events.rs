@@ -7,9 +7,8 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::Served;
-use crate::harness::daemon::{Api, Daemon, QUIET, eventually};
+use crate::harness::daemon::{Api, Daemon, eventually};
 use crate::harness::database::{Database, on_both_engines};
-use crate::harness::program::Program;
 
 on_both_engines!(
     a_run_is_followed_to_its_result,
@@ -125,21 +124,21 @@ async fn a_run_is_followed_to_its_result(db: Database) {
 
 async fn a_run_of_another_process_is_followed_too(db: Database) {
     let served = Served::new(db).await;
-    // The other daemon has the database alone: no source that it could run.
-    let configuration = format!(
-        "[database]\nurl = \"{}\"\n[agency]\nname = \"Example Agency\"\n[source_defaults]\n{QUIET}",
-        served.stage.db.url
-    );
-    let other = Program::new(&configuration);
-    let daemon = Daemon::start(&other).await;
-    let elsewhere = daemon.api(&crate::harness::daemon::token(&other, "elsewhere", "read"));
+    // Two daemons, and a stream at each: whichever carries the run out, for one of them it is the other.
+    let second = Daemon::start(&served.stage.program).await;
     let (store, lease) = served.hold_source().await;
     let run = served.admin.post("/sources/connex/sync", json!({})).await.is(202)["run"].clone();
-    let mut stream = Stream::open(&elsewhere, &run).await;
-    assert_eq!(stream.next().await.expect("an event").data["state"], "queued");
+    let mut streams = Vec::new();
+    for api in [served.admin.clone(), second.api(&served.secret)] {
+        let mut stream = Stream::open(&api, &run).await;
+        assert_eq!(stream.next().await.expect("an event").data["state"], "queued");
+        streams.push(stream);
+    }
     store.release_lease(&lease).await.expect("given back");
-    let rest = stream.rest().await;
-    assert_eq!(rest.last().expect("a result").data["state"], "applied", "{rest:#?}");
+    for stream in streams {
+        let rest = stream.rest().await;
+        assert_eq!(rest.last().expect("a result").data["state"], "applied", "{rest:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

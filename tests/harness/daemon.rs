@@ -153,7 +153,8 @@ pub(crate) struct Answer {
 impl Api {
     /// A request, to be completed.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let path = if path.starts_with("/healthz") || path.starts_with("/readyz") || path.starts_with("/metrics") {
+        let at_root = ["/healthz", "/readyz", "/metrics", "/api/v1/"];
+        let path = if at_root.iter().any(|root| path.starts_with(root)) {
             path.to_owned()
         } else {
             format!("/api/v1{path}")

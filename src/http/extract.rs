@@ -94,7 +94,10 @@ async fn read(body: Body, app: &App) -> Result<Vec<u8>, Problem> {
 /// backslashes before it, for two of them are a backslash.
 fn has_escaped_nul(body: &[u8]) -> bool {
     let escape = b"u0000";
-    let found = body.windows(escape.len()).enumerate().filter(|(_, piece)| *piece == escape);
+    let found = body
+        .windows(escape.len())
+        .enumerate()
+        .filter(|(_, piece)| *piece == escape);
     found
         .map(|(at, _)| body[..at].iter().rev().take_while(|byte| **byte == b'\\').count())
         .any(|backslashes| backslashes % 2 == 1)

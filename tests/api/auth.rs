@@ -127,7 +127,14 @@ async fn a_token_is_shown_once_and_kept_as_a_hash(db: Database) {
 async fn without_a_valid_token_only_the_open_paths_answer() {
     let served = Served::new(Database::sqlite().await).await;
     let nobody = served.daemon.api("");
-    for open in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/api/v1/healthz", "/api/v1/readyz"] {
+    for open in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/api/v1/healthz",
+        "/api/v1/readyz",
+    ] {
         let answer = eventually(open, async || {
             let answer = nobody.get(open).await;
             (answer.status == 200).then_some(answer)

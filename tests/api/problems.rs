@@ -11,20 +11,45 @@ on_both_engines!(what_no_database_keeps_is_refused_at_the_door);
 async fn what_no_database_keeps_is_refused_at_the_door(db: Database) {
     let served = Served::new(db).await;
     let api = &served.admin;
-    for path in ["/runs?source=%00", "/runs?organization=a%00b", "/users?q=%00", "/organizations?q=%00", "/audit?user=%00"] {
+    for path in [
+        "/runs?source=%00",
+        "/runs?organization=a%00b",
+        "/users?q=%00",
+        "/organizations?q=%00",
+        "/audit?user=%00",
+    ] {
         let answer = api.get(path).await;
         assert_eq!(answer.status, 400, "{path}: {answer:#?}");
     }
     for path in ["/sources/%00", "/runs/%00", "/organizations/%00", "/users/a%00"] {
         api.get(path).await.problem(404, "not_found");
     }
-    api.post("/users/%00/sync", serde_json::json!({})).await.problem(404, "not_found");
-    let pause = api.post("/sources/connex/pause", serde_json::json!({"reason": "a\0b"})).await;
+    api.post("/users/%00/sync", serde_json::json!({}))
+        .await
+        .problem(404, "not_found");
+    let pause = api
+        .post("/sources/connex/pause", serde_json::json!({"reason": "a\0b"}))
+        .await;
     assert!(pause.problem(422, "invalid").contains("NUL"));
     // What else is strange in a text is merely not found.
-    for odd in ["%27%3B--", "%F0%9F%98%80", "..%2F..", "%E2%80%AE", "%25", "a".repeat(600).as_str()] {
-        assert_eq!(api.get(&format!("/runs?source={odd}&organization={odd}&user={odd}")).await.status, 200, "{odd}");
-        let answer = api.post(&format!("/users/{odd}/sync?source=nobody"), serde_json::json!({})).await;
+    for odd in [
+        "%27%3B--",
+        "%F0%9F%98%80",
+        "..%2F..",
+        "%E2%80%AE",
+        "%25",
+        "a".repeat(600).as_str(),
+    ] {
+        assert_eq!(
+            api.get(&format!("/runs?source={odd}&organization={odd}&user={odd}"))
+                .await
+                .status,
+            200,
+            "{odd}"
+        );
+        let answer = api
+            .post(&format!("/users/{odd}/sync?source=nobody"), serde_json::json!({}))
+            .await;
         assert_eq!(answer.status, 404, "{odd}: {answer:#?}");
     }
 }

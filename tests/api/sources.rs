@@ -139,7 +139,7 @@ async fn the_metrics_can_have_a_listener_of_their_own() {
     })
     .await;
     let url = |path: &str| format!("http://{}{path}", both[1]);
-    let client = reqwest::Client::builder().build().expect("a client");
+    let client = crate::harness::daemon::client();
     let metrics = client.get(url("/metrics")).send().await.expect("an answer");
     assert!(
         metrics.headers()["content-type"]

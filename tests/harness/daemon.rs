@@ -111,9 +111,16 @@ impl Daemon {
         Api {
             base: format!("http://{}", self.address),
             token: token.to_owned(),
-            client: reqwest::Client::builder().build().expect("a client"),
+            client: client(),
         }
     }
+}
+
+/// A client of its own connections.
+pub(crate) fn client() -> reqwest::Client {
+    // No test speaks TLS with it, and a client is made with a provider all the same; another test may have been first.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().build().expect("a client")
 }
 
 /// Makes a token of `scope`.

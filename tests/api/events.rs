@@ -183,7 +183,7 @@ async fn streams_are_counted_and_end_with_the_daemon() {
         let dry = served
             .stage
             .db
-            .query("SELECT id FROM runs WHERE state = 'queued' AND dry_run")
+            .query("SELECT state FROM runs WHERE state = 'queued' AND dry_run")
             .await;
         (dry.len() == 1).then_some(())
     })

@@ -67,7 +67,7 @@ async fn what_is_wrong_with_a_request_is_named() {
         ("/runs?state=finished", "bad_query", "state"),
         ("/runs?cursor=00", "bad_cursor", "cursor"),
         ("/runs?cursor=%F0%9F", "bad_cursor", "cursor"),
-        ("/sources?x=%00", "bad_query", "x"),
+        ("/sources?x=%00", "bad_query", "NUL"),
     ] {
         let said = api.get(path).await.problem(400, code);
         assert!(said.contains(named), "{path}: {said}");

@@ -116,11 +116,11 @@ impl Daemon {
     }
 }
 
-/// A client of its own connections.
+/// A client of its own connections, which takes answers as they come.
 pub(crate) fn client() -> reqwest::Client {
     // No test speaks TLS with it, and a client is made with a provider all the same; another test may have been first.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().build().expect("a client")
+    reqwest::Client::builder().no_gzip().build().expect("a client")
 }
 
 /// Makes a token of `scope`.

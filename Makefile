@@ -8,12 +8,13 @@ SOURCES ?= ldap connex
 ENGINES ?= sqlite postgres
 RUNS ?=
 
-.PHONY: help demo test bench check
+.PHONY: help demo test bench check schemathesis
 
 help:
 	@echo "make demo    see it work: a sample directory, two syncs, and the plan of each"
 	@echo "make test    every test, against servers of its own (installs on Debian what is missing)"
 	@echo "make bench   how fast it is beside the floor of this machine; SIZES=10000 takes a minute, all of it half an hour"
+	@echo "make schemathesis   odd questions to the API on both databases, made from its OpenAPI document (needs Python and pip)"
 	@echo "make check   formatting, lints, documentation, licences and origins of the dependencies"
 
 demo:
@@ -31,6 +32,11 @@ bench: export ENGINES := $(ENGINES)
 bench: export RUNS := $(RUNS)
 bench:
 	@tests/with-servers --durable $(CARGO) bench --locked --bench speed
+
+schemathesis:
+	@$(CARGO) build --locked
+	@tests/schemathesis target/debug/rollcall
+	@tests/with-servers bash -c 'psql -qc "CREATE DATABASE schemathesis" "$$ROLLCALL_TEST_POSTGRES/postgres" && tests/schemathesis target/debug/rollcall "$$ROLLCALL_TEST_POSTGRES/schemathesis"'
 
 check:
 	$(CARGO) fmt --check

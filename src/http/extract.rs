@@ -6,10 +6,13 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::App;
 use super::error::{Code, Problem};
+
+/// What PostgreSQL keeps in no text: refused at the door, or it would come back as a failure of the database.
+const NUL: &str = "a NUL character, which no text here can have; leave it away";
 
 /// The body, as JSON. An empty body is an empty object.
 #[derive(Debug)]
@@ -87,7 +90,27 @@ async fn read(body: Body, app: &App) -> Result<Vec<u8>, Problem> {
         })
 }
 
+/// Whether a text in the body has a NUL character, which JSON can only write escaped: with an odd number of
+/// backslashes before it, for two of them are a backslash.
+fn has_escaped_nul(body: &[u8]) -> bool {
+    let escape = b"u0000";
+    let found = body
+        .windows(escape.len())
+        .enumerate()
+        .filter(|(_, piece)| *piece == escape);
+    found
+        .map(|(at, _)| body[..at].iter().rev().take_while(|byte| **byte == b'\\').count())
+        .any(|backslashes| backslashes % 2 == 1)
+}
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // A list would be taken for an object's values in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Err(Problem::new(Code::Invalid, "the body is a list; send an object"));
+    }
+    if has_escaped_nul(body) {
+        return Err(Problem::new(Code::Invalid, format!("the body has {NUL}")));
+    }
     serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {
             Problem::new(Code::Invalid, format!("the body cannot be used: {error}"))
@@ -120,6 +143,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        if parts.uri.path().contains("%00") {
+            return Err(Problem::new(Code::NotFound, format!("the path has {NUL}")));
+        }
         axum::extract::Path::from_request_parts(parts, app)
             .await
             .map(|axum::extract::Path(path)| Self(path))
@@ -129,5 +155,20 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
                     format!("the path names nothing: {}", rejection.body_text()),
                 )
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escaped_nul_is_found_and_nothing_that_looks_like_one() {
+        for bad in [r#"{"a":"\u0000"}"#, r#"{"a":"x\\\u0000"}"#, r#"{"\u0000":1}"#] {
+            assert!(has_escaped_nul(bad.as_bytes()), "{bad}");
+        }
+        for good in [r#"{"a":"u0000"}"#, r#"{"a":"\\u0000"}"#, r#"{"a":"\u0001"}"#, ""] {
+            assert!(!has_escaped_nul(good.as_bytes()), "{good}");
+        }
     }
 }

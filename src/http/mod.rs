@@ -164,8 +164,9 @@ impl App {
 
 /// Every path of the API.
 pub fn router(app: App) -> Router {
-    let (routes, _) = api::routes(!app.settings().metrics_apart).split_for_parts();
-    finish(routes, app)
+    let has_metrics = !app.settings().metrics_apart;
+    let (routes, _) = api::routes(has_metrics).split_for_parts();
+    finish(routes.merge(api::below_prefix(has_metrics)), app)
 }
 
 /// The metrics alone, for a listener of their own.

@@ -11,7 +11,7 @@ use crate::harness::database::{Database, clock};
 use crate::harness::program::Program;
 
 /// A configuration on `db` without a source.
-fn alone(db: &Database) -> String {
+pub(crate) fn alone(db: &Database) -> String {
     format!(
         "[database]\nurl = \"{}\"\n[agency]\nname = \"Example Agency\"\n",
         db.url
@@ -20,7 +20,7 @@ fn alone(db: &Database) -> String {
 
 /// A configuration on `db` with the source `connex` at `directory`, whose title is the user's own after creation and
 /// whose licence is the agency's.
-fn with_source(db: &Database, directory: &Running) -> String {
+pub(crate) fn with_source(db: &Database, directory: &Running) -> String {
     format!(
         "{}[fields.title]\nauthority = \"initial\"\n\
          [[sources]]\nname = \"connex\"\nkind = \"connex\"\nurl = \"{}\"\nauth = {{ kind = \"none\" }}\nmax_retries = 0\n",
@@ -30,7 +30,7 @@ fn with_source(db: &Database, directory: &Running) -> String {
 }
 
 /// An account of the organization `org-1`.
-fn account(id: &str, first_name: &str) -> Account {
+pub(crate) fn account(id: &str, first_name: &str) -> Account {
     Account {
         id: id.into(),
         organization_id: "org-1".into(),
@@ -61,7 +61,7 @@ fn organization(id: &str, name: &str, requested_access: bool) -> Organization {
 }
 
 /// A directory with two firms, of which one asked for access, and three people of that one.
-async fn directory() -> Running {
+pub(crate) async fn directory() -> Running {
     let clock = clock();
     let mut options = Options::new(([127, 0, 0, 1], 0).into(), Clock::new(move || clock()));
     options.sample.organizations = 0;

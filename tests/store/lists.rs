@@ -220,8 +220,8 @@ async fn a_search_among_many_is_bounded_and_complete(db: Database) {
             let ids: BTreeSet<UserId> = all.iter().map(|u| u.id).collect();
             assert_eq!((all.len(), ids.len()), (5, 5), "{filter:?} {order:?}");
             assert!(
-                count >= 3,
-                "a page looks at 10,000 rows at the most, so there are several: {count}"
+                count >= 2,
+                "a page looks at a bounded number of rows, so there are several"
             );
         }
     }

@@ -4,9 +4,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use utoipa::ToSchema;
@@ -36,6 +38,18 @@ pub(super) fn probes() -> OpenApiRouter<App> {
 /// The metrics, where they have no listener of their own.
 pub(in crate::http) fn metrics_route() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show_metrics))
+}
+
+/// The same below the prefix of the API, for whom a proxy lets nothing else through.
+pub(in crate::http) fn below_prefix(has_metrics: bool) -> Router<App> {
+    let probes = Router::new()
+        .route("/api/v1/healthz", get(healthz))
+        .route("/api/v1/readyz", get(readyz));
+    if has_metrics {
+        probes.route("/api/v1/metrics", get(show_metrics))
+    } else {
+        probes
+    }
 }
 
 /// What lies with the resources.

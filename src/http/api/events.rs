@@ -52,7 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct RunProgress {
     /// The run.
     run: String,
@@ -60,7 +60,6 @@ pub(super) struct RunProgress {
     state: String,
     /// `preparing`, `reading`, `confirming`, `deciding`, `weighing` or `applying`; null where another process carries it
     /// out, or none yet.
-    #[schema(required)]
     phase: Option<&'static str>,
     /// Entries read so far.
     entries: u64,
@@ -70,12 +69,25 @@ pub(super) struct RunProgress {
     changes: u64,
 }
 
-/// A run as it goes: events `progress` (with a RunProgress), then one `result` (with the Run), and the end.
+/// One event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what the stream writes; nothing makes one")]
+struct RunEvent {
+    /// `progress` or `result`.
+    #[schema(example = "progress")]
+    event: String,
+    /// What a client that comes back sends as `Last-Event-ID`.
+    id: String,
+    /// JSON: how far the run is (`run`, `state`, `phase`, `entries`, `pages`, `changes`), or the run itself.
+    data: String,
+}
+
+/// A run as it goes: events `progress`, then one `result` with the run, and the end.
 #[utoipa::path(
     get, path = "/runs/{id}/events", tag = "runs", operation_id = "followRun",
     params(("id" = String, Path, description = "The run's id")),
     responses(
-        (status = 200, description = "Server-Sent Events", body = RunProgress, content_type = "text/event-stream"),
+        (status = 200, description = "Server-Sent Events", body = RunEvent, content_type = "text/event-stream"),
         (status = 204, description = "The client has seen the result: `Last-Event-ID` says so"),
         (status = 503, description = "Too many streams are open, or the database cannot be asked", body = ProblemDocument, content_type = "application/problem+json"),
     )

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::App;
 use super::openapi::{Description, ProblemDocument};
 
-pub(super) use daemon::metrics_route;
+pub(super) use daemon::{below_prefix, metrics_route};
 
 /// Below which every resource lies.
 pub(super) const PREFIX: &str = "/api/v1";

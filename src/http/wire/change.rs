@@ -71,7 +71,7 @@ pub struct FieldStep {
     #[schema(required)]
     pub after: Json,
     /// What the directory said when that was last applied; null where it never was.
-    #[schema(required)]
+    #[schema(required, value_type = Value)]
     pub directory_before: Option<Json>,
     /// Whether somebody had changed it locally, so that it is put back.
     pub drift: bool,

@@ -8,7 +8,7 @@ SOURCES ?= ldap connex
 ENGINES ?= sqlite postgres
 RUNS ?=
 
-.PHONY: help demo test bench check schemathesis
+.PHONY: help demo test bench check deb trial schemathesis
 
 help:
 	@echo "make demo    see it work: a sample directory, two syncs, and the plan of each"
@@ -16,6 +16,8 @@ help:
 	@echo "make bench   how fast it is beside the floor of this machine; SIZES=10000 takes a minute, all of it half an hour"
 	@echo "make schemathesis   odd questions to the API on both databases, made from its OpenAPI document (needs Python and pip)"
 	@echo "make check   formatting, lints, documentation, licences and origins of the dependencies"
+	@echo "make deb     a package for Debian, in target/debian/"
+	@echo "make trial   installs the package in a Debian of its own with systemd, and tries everything there; needs root"
 
 demo:
 	@tests/with-servers --compiler
@@ -45,3 +47,10 @@ check:
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing; install it with: $(CARGO) install --locked cargo-deny' >&2; exit 1; }
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline --log-level error check licenses bans sources
+
+deb:
+	@tests/with-servers --compiler
+	@systemd/make-deb
+
+trial: deb
+	@systemd/trial target/debian/*.deb

@@ -51,9 +51,15 @@ pub fn start(settings: Settings) {
     let asked = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty());
     let parsed = asked.as_deref().map(str::parse::<EnvFilter>);
     let is_refused = matches!(parsed, Some(Err(_)));
-    let filter = parsed
-        .and_then(Result::ok)
-        .unwrap_or_else(|| EnvFilter::new(format!("warn,rollcall={}", settings.level)));
+    let level = match settings.level {
+        // Who asked for a log is told why it is none.
+        "off" if is_refused => "warn",
+        level => level,
+    };
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| {
+        let libraries = if level == "off" { "error" } else { "warn" };
+        EnvFilter::new(format!("{libraries},rollcall={level}"))
+    });
     let own = |target: &str| target == "rollcall" || target.starts_with("rollcall::");
     let quiet = filter_fn(move |meta| own(meta.target()) || *meta.level() <= LevelFilter::WARN);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match (settings.format, journal()) {
@@ -72,7 +78,7 @@ pub fn start(settings: Settings) {
         return;
     }
     if is_refused {
-        emit(&Event::LogFilterRefused { used: settings.level });
+        emit(&Event::LogFilterRefused { used: level });
     }
     std::panic::set_hook(Box::new(panicked));
 }

@@ -228,7 +228,8 @@ async fn a_filter_that_is_none_is_said_and_another_stream_is_not_the_journal() {
     let db = Database::sqlite().await;
     let program = program(&db, "people.csv", 2).set("JOURNAL_STREAM", "8:1");
     let (_, said) = lines(&program, "rollcall=loud", &["sync"]);
-    assert_eq!(names(&said), [""; 0], "a command is silent by default");
+    assert_eq!(names(&said), ["log.filter_refused"]);
+    assert_eq!(said[0]["used"], "warn");
     // Standard error is another stream than the journal's, so lines are written to it.
     let ran = logged(&program, "info", &["sync"]);
     assert!(ran.stderr.contains("run.applied"), "{ran:#?}");

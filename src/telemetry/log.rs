@@ -56,12 +56,10 @@ pub fn start(settings: Settings) {
         "off" if is_refused => "warn",
         level => level,
     };
-    let filter = parsed
-        .and_then(Result::ok)
-        .unwrap_or_else(|| {
-            let libraries = if level == "off" { "error" } else { "warn" };
-            EnvFilter::new(format!("{libraries},rollcall={level}"))
-        });
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| {
+        let libraries = if level == "off" { "error" } else { "warn" };
+        EnvFilter::new(format!("{libraries},rollcall={level}"))
+    });
     let own = |target: &str| target == "rollcall" || target.starts_with("rollcall::");
     let quiet = filter_fn(move |meta| own(meta.target()) || *meta.level() <= LevelFilter::WARN);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match (settings.format, journal()) {

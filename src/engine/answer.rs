@@ -1,14 +1,25 @@
 //! The answers of an administrator to a held run: release exactly this plan, or reject it.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::heartbeat::Heartbeat;
 use super::{Engine, EngineError, telling};
 use crate::domain::id::{ExternalId, RunId, SourceName};
 use crate::domain::roles::RolePolicy;
 use crate::domain::run::{PlanSummary, RunState, Scope};
-use crate::store::{Actor, Applied, Held, Released, RunRow, StoreError, StoreErrorKind};
+use crate::store::{Actor, Applied, Held, Lease, Released, RunRow, StoreError, StoreErrorKind};
 
 /// How often a release is tried where somebody else's transaction is in the way.
 const APPLICATIONS_MAX: u32 = 3;
+
+/// How long a release waits for the source: a run whose end is written holds it for another moment, and whoever
+/// watched it end may answer at once.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it looks meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Applies the plan of a held run, if it is the plan of this hash and still fits the table. `roles` is what its
@@ -32,6 +43,19 @@ impl Engine {
         released.map(|(_, row)| row)
     }
 
+    /// The lease of a source, also where it has to be waited for.
+    async fn lease_soon(&self, source: &SourceName) -> Result<Lease, EngineError> {
+        let until = Instant::now() + BUSY_WAIT;
+        loop {
+            match self.lease(source).await {
+                Err(error) if error.kind == StoreErrorKind::LeaseHeld && Instant::now() < until => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
     async fn apply_held(
         &self,
         run: RunId,
@@ -43,7 +67,7 @@ impl Engine {
         state_of(&row)?.release(run, hash)?;
         let scope = scope_of(&row)?;
         let plan = plan_of(&row)?;
-        let lease = self.lease(&scope.source).await?;
+        let lease = self.lease_soon(&scope.source).await?;
         let heartbeat = Heartbeat::start(self, &lease);
         let what = Applied {
             run,

@@ -1,10 +1,7 @@
 //! Runs: what each was asked, saw, planned, how it ended, and the answers to a held one.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,13 +16,6 @@ use crate::domain::id::RunId;
 use crate::domain::plan::Action;
 use crate::domain::token::TokenScope;
 use crate::store::{ChangeFilter, RunFilter, RunRow};
-
-/// How long an answer waits for the source: a run whose end is written holds it for another moment, and whoever
-/// watched it end may answer at once.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
-
-/// How often it looks meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -190,14 +180,11 @@ async fn release(
     caller.need(TokenScope::Admin)?;
     let run = known(&app, &id).await?;
     let roles = app.roles_of(&run.source);
-    let until = Instant::now() + BUSY_WAIT;
-    loop {
-        let released = app.engine().release(run.id, &answer.plan, &roles, &caller.actor).await;
-        match released {
-            Err(error) if error.is_busy() && Instant::now() < until => tokio::time::sleep(LOOK_EVERY).await,
-            other => return Ok(axum::Json(wire::run(&other?))),
-        }
-    }
+    let released = app
+        .engine()
+        .release(run.id, &answer.plan, &roles, &caller.actor)
+        .await?;
+    Ok(axum::Json(wire::run(&released)))
 }
 
 /// Refuses the plan of a held run.

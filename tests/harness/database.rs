@@ -54,6 +54,11 @@ impl Database {
         }
     }
 
+    /// A database that is there already, and stays.
+    pub(crate) fn of(url: String) -> Self {
+        Self { url, _directory: None }
+    }
+
     /// The store on it, with the schema of this version.
     pub(crate) async fn store(&self) -> Store {
         Store::open(&self.url, None, 5, clock()).await.expect("store opens")

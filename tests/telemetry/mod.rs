@@ -2,5 +2,7 @@
 //! declared is emitted, and that no line gives away what nobody may read in a log.
 
 mod documents;
+mod exposition;
 mod lines;
+mod scrape;
 mod secrets;

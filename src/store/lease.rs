@@ -1,5 +1,7 @@
 //! One writer per source: a lease with an epoch. Who lost it is refused inside the writing transaction.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use jiff::ToSpan;
 
 use super::error::{StoreError, StoreErrorKind};
@@ -51,9 +53,9 @@ impl Store {
         let now = self.now();
         let (mut abandoned, mut taken_over) = (-1, false);
         if let Some(mut row) = self.row(READ, args![source]).await? {
-            let (epoch, process) = (row.int()?, row.text()?);
-            taken_over = !process.is_empty();
-            if process.is_empty() || is_dead(&process) {
+            let (epoch, process, _, holder) = (row.int()?, row.text()?, row.text()?, row.text()?);
+            taken_over = !holder.is_empty();
+            if holder.is_empty() || is_dead(&process) {
                 abandoned = epoch;
             }
         }
@@ -152,7 +154,8 @@ fn lost(lease: &Lease) -> StoreError {
     )
 }
 
-/// Machine, process namespace, process id and its start: enough to know later whether that process still lives.
+/// Machine, process namespace, account, process id and its start: enough to know later whether that process still lives.
+/// Empty where the system does not tell: such a holder is waited for until its lease expires.
 fn own_process() -> String {
     process(std::process::id()).unwrap_or_default()
 }
@@ -160,13 +163,15 @@ fn own_process() -> String {
 fn process(id: u32) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    // A service may be kept from seeing the processes of other accounts, and would take them all for dead.
+    let account = std::fs::metadata("/proc/self").ok()?.uid();
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name in parentheses may contain spaces; the start time is the 20th word after it (proc(5)).
     let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.to_owned();
-    Some(format!("{}/{}/{id}/{started}", boot.trim(), namespace.display()))
+    Some(format!("{}/{}/{account}/{id}/{started}", boot.trim(), namespace.display()))
 }
 
-/// Whether the process surely lives no more: same machine and namespace, and no process of that id and start.
+/// Whether the process surely lives no more: same machine, namespace and account, and no process of that id and start.
 fn is_dead(identity: &str) -> bool {
     let mut parts = identity.rsplitn(3, '/');
     let (Some(_started), Some(id), Some(place)) = (parts.next(), parts.next(), parts.next()) else {
@@ -188,6 +193,9 @@ mod tests {
         assert!(!is_dead(&own), "{own}");
         let (place_and_id, _) = own.rsplit_once('/').expect("identity");
         assert!(is_dead(&format!("{place_and_id}/1")));
+        let place: Vec<&str> = place_and_id.rsplitn(3, '/').collect();
+        let other_account = format!("{}/4294967294/{}/1", place[2], place[0]);
+        assert!(!is_dead(&other_account), "{other_account}");
         assert!(!is_dead("another-boot/pid:[1]/1/1"));
         assert!(!is_dead(""));
     }

@@ -8,13 +8,15 @@ SOURCES ?= ldap connex
 ENGINES ?= sqlite postgres
 RUNS ?=
 
-.PHONY: help demo test bench check
+.PHONY: help demo test bench check deb trial
 
 help:
 	@echo "make demo    see it work: a sample directory, two syncs, and the plan of each"
 	@echo "make test    every test, against servers of its own (installs on Debian what is missing)"
 	@echo "make bench   how fast it is beside the floor of this machine; SIZES=10000 takes a minute, all of it half an hour"
 	@echo "make check   formatting, lints, documentation, licences and origins of the dependencies"
+	@echo "make deb     a package for Debian, in target/debian/"
+	@echo "make trial   installs the package in a Debian of its own with systemd, and tries everything there; needs root"
 
 demo:
 	@tests/with-servers --compiler
@@ -39,3 +41,10 @@ check:
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing; install it with: $(CARGO) install --locked cargo-deny' >&2; exit 1; }
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline --log-level error check licenses bans sources
+
+deb:
+	@tests/with-servers --compiler
+	@systemd/make-deb
+
+trial: deb
+	@systemd/trial target/debian/*.deb

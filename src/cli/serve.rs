@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::http;
 use crate::lifecycle::{self, Asked, Signals};
 use crate::scheduler::{Registry, Scheduler};
-use crate::store;
+use crate::store::{self, Store};
 use crate::telemetry::{self, Event, Sentence, emit};
 
 #[derive(Debug, clap::Args)]
@@ -34,9 +34,15 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
             format!("the daemon cannot listen for signals ({e}); look at the limits of the system"),
         )
     })?;
-    let config = context.config()?;
-    let registry = compose::registry(&config)?;
-    let store = context.store(&config).await?;
+    let prepared = tokio::select! {
+        prepared = prepare(context) => prepared?,
+        () = stop_asked(&mut signals) => return Ok(Exit::Done),
+    };
+    let Prepared {
+        config,
+        registry,
+        store,
+    } = prepared;
     telemetry::metrics::start(store.now());
     emit(&Event::DaemonStarted {
         version: env!("CARGO_PKG_VERSION"),
@@ -76,6 +82,31 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
             "the scheduler ended in a defect of this program; please report it with the log",
         )),
     }
+}
+
+/// What has to be there before anything is started.
+struct Prepared {
+    config: Config,
+    registry: Registry,
+    store: Store,
+}
+
+/// Reads the configuration, and brings the database to this version's schema. That may take long, and the database may
+/// not answer: it can be broken off at any point.
+async fn prepare(context: &Context<'_>) -> Result<Prepared, Failure> {
+    let config = context.config()?;
+    let registry = compose::registry(&config)?;
+    let store = context.store(&config).await?;
+    Ok(Prepared {
+        config,
+        registry,
+        store,
+    })
+}
+
+/// Returns when the daemon is to end; there is nothing yet to read again.
+async fn stop_asked(signals: &mut Signals) {
+    while signals.next().await == Asked::Reload {}
 }
 
 /// The listeners of the API.

@@ -134,10 +134,10 @@ events! { <'a>
     DatabaseBack "database.back" INFO { down_ms: u64 }
         says "the database answers again, after {down_ms} ms";
         means "What `database.unreachable` said is over.";
-    SchedulerStalled "scheduler.stalled" ERROR { silent_s: u64 }
-        says "the scheduler has not looked at its sources for {silent_s} s";
-        do "restart the daemon if it does not go on by itself, and report this with the log";
-        means "The tick that starts scheduled runs did not come. `readyz` says so too, and the watchdog of systemd is no longer fed.";
+    SchedulerStalled "scheduler.stalled" WARN { silent_s: u64 }
+        says "no tick came for {silent_s} s, so the ticking was set up anew";
+        do "nothing, unless it is said again and again: then look at the load of the machine, and report this with the log";
+        means "What wakes the scheduler fell silent: a machine that is overloaded or slept, or a clock that was put back. What is due meanwhile is run now.";
     ClockJumped "clock.jumped" WARN { by_s: i64 }
         says "the clock of this machine jumped by {by_s} s";
         do "look at its time synchronization; what is due now runs once, and leases are measured anew";

@@ -38,7 +38,11 @@ fn with_the_program(change: impl Fn(String) -> String) -> (tempfile::TempDir, Pa
 fn systemd_finds_nothing_wrong_in_the_unit() {
     let (_directory, unit) = with_the_program(|text| text);
     let verified = analyze(&["verify", "--man=no"], &unit);
-    assert!(verified.status.success() && words(&verified).is_empty(), "{}", words(&verified));
+    assert!(
+        verified.status.success() && words(&verified).is_empty(),
+        "{}",
+        words(&verified)
+    );
 
     let (_directory, broken) = with_the_program(|text| text.replace("ProtectHome=yes", "ProtectHouse=yes"));
     let verified = analyze(&["verify", "--man=no"], &broken);
@@ -64,7 +68,12 @@ fn what_the_service_creates_is_its_own() {
         read("rollcall.sysusers"),
         read("rollcall.tmpfiles"),
     );
-    for line in ["User=rollcall", "Group=rollcall", "UMask=0077", "StateDirectoryMode=0700"] {
+    for line in [
+        "User=rollcall",
+        "Group=rollcall",
+        "UMask=0077",
+        "StateDirectoryMode=0700",
+    ] {
         assert!(unit.lines().any(|l| l == line), "{line}");
     }
     assert!(sysusers.lines().any(|l| l.starts_with("u rollcall ")));
@@ -88,7 +97,12 @@ fn the_configuration_of_the_package_is_one_that_the_program_takes() {
     let check = |file: &Path| {
         Command::new(env!("CARGO_BIN_EXE_rollcall"))
             .env_clear()
-            .args(["--config".as_ref(), file.as_os_str(), "config".as_ref(), "show".as_ref()])
+            .args([
+                "--config".as_ref(),
+                file.as_os_str(),
+                "config".as_ref(),
+                "show".as_ref(),
+            ])
             .output()
             .expect("runs")
     };
@@ -98,10 +112,17 @@ fn the_configuration_of_the_package_is_one_that_the_program_takes() {
     // The example in it as well, once the marks are taken away.
     let text = std::fs::read_to_string(&path).expect("the file");
     let (head, example) = text.split_once("# [[sources]]").expect("an example");
-    let unmarked: String = example.lines().map(|l| format!("{}\n", l.trim_start_matches("# "))).collect();
+    let unmarked: String = example
+        .lines()
+        .map(|l| format!("{}\n", l.trim_start_matches("# ")))
+        .collect();
     let directory = tempfile::tempdir().expect("directory");
     let file = directory.path().join("rollcall.toml");
     std::fs::write(&file, format!("{head}[[sources]]{unmarked}")).expect("written");
     let shown = check(&file);
-    assert!(shown.status.success() && words(&shown).contains("connex"), "{}", words(&shown));
+    assert!(
+        shown.status.success() && words(&shown).contains("connex"),
+        "{}",
+        words(&shown)
+    );
 }

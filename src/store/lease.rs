@@ -168,7 +168,11 @@ fn process(id: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name in parentheses may contain spaces; the start time is the 20th word after it (proc(5)).
     let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.to_owned();
-    Some(format!("{}/{}/{account}/{id}/{started}", boot.trim(), namespace.display()))
+    Some(format!(
+        "{}/{}/{account}/{id}/{started}",
+        boot.trim(),
+        namespace.display()
+    ))
 }
 
 /// Whether the process surely lives no more: same machine, namespace and account, and no process of that id and start.

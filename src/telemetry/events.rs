@@ -65,7 +65,7 @@ events! { <'a>
         means "A run failed, and so did writing that down. Nothing of it was applied.";
     RunInterrupted "run.interrupted" WARN { run: RunId, source: &'a SourceName }
         says "run {run} of {source} was interrupted and wrote nothing";
-        do "nothing, unless the program did not stop on purpose: then look at the lines before; the next run begins anew";
+        do "no need to act, unless the program did not stop on purpose: then look at the lines before; the next run begins anew";
         means "The process that carried out the run was stopped or killed, or its lease was lost.";
     RunReleased "run.released" INFO {
         run: RunId, source: &'a SourceName, plan: Word<'a>, actor: Who<'a>, create: u64, update: u64, enable: u64,
@@ -86,7 +86,7 @@ events! { <'a>
         means "The time of a scheduled run has come.";
     SourceMissed "source.missed" WARN { source: &'a SourceName, due: Timestamp, late_s: u64 }
         says "{source} was due at {due}, {late_s} s ago, and was not run then";
-        do "nothing: it runs once, now; look at the lines before if the program was not stopped on purpose";
+        do "no need to act: it runs once, now; look at the lines before if the program was not stopped on purpose";
         means "The program did not run, or stood still, when a source was due. However many times were missed, it is caught up once.";
     SourcePaused "source.paused" WARN { source: &'a SourceName, actor: Who<'a> }
         says "{source} is paused: its schedule starts nothing";
@@ -101,7 +101,7 @@ events! { <'a>
         means "A run held its source longer than its lease was renewed, and another process took it. The database refuses what the old one writes.";
     LeaseTakenOver "lease.taken_over" WARN { source: &'a SourceName, epoch: i64 }
         says "the lease of {source} was left behind by another process and is taken over";
-        do "nothing, if the process that held it was stopped; else look why it stood still";
+        do "no need to act, if the process that held it was stopped; else look why it stood still";
         means "Another process held the source and did not renew its lease: it was killed, or stood still.";
 
     DaemonStarted "daemon.started" INFO { version: &'static str, sources: u64, database: &'static str }
@@ -136,7 +136,7 @@ events! { <'a>
         means "What `database.unreachable` said is over.";
     SchedulerStalled "scheduler.stalled" WARN { silent_s: u64 }
         says "no tick came for {silent_s} s, so the ticking was set up anew";
-        do "nothing, unless it is said again and again: then look at the load of the machine, and report this with the log";
+        do "no need to act, unless it is said again and again: then look at the load of the machine, and report this with the log";
         means "What wakes the scheduler fell silent: a machine that is overloaded or slept, or a clock that was put back. What is due meanwhile is run now.";
     ClockJumped "clock.jumped" WARN { by_s: i64 }
         says "the clock of this machine jumped by {by_s} s";

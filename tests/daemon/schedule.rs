@@ -25,7 +25,9 @@ async fn a_scheduled_run_happens(db: Database) {
     let applied = daemon.wait("run.applied", |event| event["run"] == queued["run"]);
     assert_eq!(applied["source"], "connex", "{applied}");
     assert!(applied["create"].as_u64().is_some_and(|n| n > 10), "{applied}");
-    daemon.wait("run.applied", |event| event["run"] != queued["run"] && event["create"] == 0);
+    daemon.wait("run.applied", |event| {
+        event["run"] != queued["run"] && event["create"] == 0
+    });
     assert_eq!(daemon.stop().0, 0);
 }
 
@@ -79,7 +81,12 @@ async fn two_daemons_do_one_run_for_each_time(db: Database) {
     let world = World::new(&db, EVERY_SECOND).await;
     let twin = world.twin(EVERY_SECOND);
     let daemons = [Daemon::start(&world.program), Daemon::start(&twin)];
-    let of_both = |name: &str| daemons.iter().flat_map(|daemon| daemon.events(name)).collect::<Vec<_>>();
+    let of_both = |name: &str| {
+        daemons
+            .iter()
+            .flat_map(|daemon| daemon.events(name))
+            .collect::<Vec<_>>()
+    };
     let enough = until(|| (of_both("run.applied").len() >= 6).then_some(()));
     assert!(enough.is_some(), "{:?}", of_both("run.applied"));
     let mut times = BTreeMap::new();

@@ -81,7 +81,9 @@ async fn a_frozen_daemon_is_fenced_when_it_wakes(db: Database) {
 async fn a_broken_configuration_leaves_the_old_one_in_force(db: Database) {
     let world = World::new(&db, NEVER).await;
     let daemon = Daemon::start(&world.program);
-    world.program.configure(&world.configuration(EVERY_SECOND).replace("schedule", "shedule"));
+    world
+        .program
+        .configure(&world.configuration(EVERY_SECOND).replace("schedule", "shedule"));
     daemon.signal("HUP");
     let refused = daemon.wait("daemon.reload_refused", |_| true);
     let why = refused["error"].as_str().expect("a sentence");

@@ -144,14 +144,22 @@ async fn a_source_that_panics_or_hangs_fails_its_own_run(db: Database) {
 async fn a_directory_that_never_answers_is_given_up(db: Database) {
     let world = World::new(&db, "never").await;
     let config = world.configuration("* * * * * *");
-    world.program.configure(&format!("{config}first_byte_timeout = \"1s\"\n"));
+    world
+        .program
+        .configure(&format!("{config}first_byte_timeout = \"1s\"\n"));
     world.shut();
     let daemon = Daemon::start(&world.program);
     let failed = daemon.wait("run.failed", |_| true);
-    assert!(failed["error"].as_str().is_some_and(|why| why.contains("second")), "{failed}");
+    assert!(
+        failed["error"].as_str().is_some_and(|why| why.contains("second")),
+        "{failed}"
+    );
     world.open();
     daemon.wait("run.applied", |_| true);
     assert_eq!(daemon.stop().0, 0);
     let ended = runs(&db).await;
-    assert!(ended.iter().any(|line| line.starts_with("failed|source_timeout")), "{ended:?}");
+    assert!(
+        ended.iter().any(|line| line.starts_with("failed|source_timeout")),
+        "{ended:?}"
+    );
 }

@@ -186,7 +186,7 @@ impl Engine {
                 let why = error.to_run_error();
                 if let Err(unwritten) = self.store.finish_run(id, "failed", None, &[], Some(&why)).await {
                     // The cause is worth more than its consequence; the next run marks this one as failed.
-                    telling::unwritten(id, &scope.source, &unwritten.message);
+                    telling::unwritten(id, lease, &unwritten);
                     return Err(error);
                 }
             }

@@ -4,7 +4,7 @@ use super::EngineError;
 use super::events::Phase;
 use crate::domain::id::{RunId, SourceName};
 use crate::domain::plan::Counts;
-use crate::store::{Actor, Lease, NewRun, RunRow};
+use crate::store::{Actor, Lease, NewRun, RunRow, StoreError, StoreErrorKind};
 use crate::telemetry::{Event, Extent, Sentence, Who, Word, emit};
 
 /// A run waits for its turn.
@@ -92,12 +92,16 @@ pub(super) fn decides_again(run: RunId, source: &SourceName, why: &EngineError) 
     });
 }
 
-/// A run has ended, and even that could not be written down.
-pub(super) fn unwritten(run: RunId, source: &SourceName, error: &str) {
+/// A run has ended, and even that could not be written down: because another process has done so, or the database does
+/// not answer.
+pub(super) fn unwritten(run: RunId, lease: &Lease, error: &StoreError) {
+    if error.kind == StoreErrorKind::LeaseLost {
+        return lost(lease);
+    }
     emit(&Event::RunUnwritten {
         run,
-        source,
-        error: Sentence(error),
+        source: &lease.source,
+        error: Sentence(&error.message),
     });
 }
 

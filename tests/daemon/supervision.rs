@@ -116,7 +116,7 @@ async fn a_source_that_panics_or_hangs_fails_its_own_run(db: Database) {
     });
     for round in ["first", "again"] {
         for (source, state, code) in [
-            ("panics", "failed", "panicked"),
+            ("panics", "failed", "source_panicked"),
             ("hangs", "failed", "timed_out"),
             ("well", "applied", "-"),
         ] {
@@ -151,7 +151,9 @@ async fn a_directory_that_never_answers_is_given_up(db: Database) {
     let daemon = Daemon::start(&world.program);
     let failed = daemon.wait("run.failed", |_| true);
     assert!(
-        failed["error"].as_str().is_some_and(|why| why.contains("second")),
+        failed["error"]
+            .as_str()
+            .is_some_and(|why| why.contains("was silent for")),
         "{failed}"
     );
     world.open();

@@ -72,6 +72,12 @@ async fn roles_that_were_granted_here_stay(db: Database) {
 /// One role, two and more are told apart in ways of their own where everybody's are looked at in one pass.
 async fn however_many_roles_an_edit_of_one_is_seen(db: Database) {
     let world = World::new(db);
+    let setting = Setting {
+        // One role after the other is changed here, and more than six users' worth of them within the window.
+        head: "[brakes]\nrole_change = { share = 1.0, count = 1000, floor = 1000 }\n",
+        ..world.setting()
+    };
+    world.set(&setting);
     assert_eq!(world.sync(), "create=6");
     let anna = "user_id = (SELECT user_id FROM records WHERE external_id = 'aklein')";
     let named = |name: &str| format!("group_id = (SELECT id FROM groups WHERE kind = 'role' AND name = '{name}')");

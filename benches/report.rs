@@ -175,7 +175,14 @@ fn walls(one: &Measured) -> Vec<Duration> {
 }
 
 fn promises(all: &[Measured]) -> String {
-    let mut rows = vec![words(&["source", "engine", "promise", "measured", "at most", "met"])];
+    let mut rows = vec![words(&[
+        "source",
+        "engine",
+        "what has to be reached",
+        "measured",
+        "at most",
+        "met",
+    ])];
     for one in all {
         for (name, measured, most) in promises_of(one) {
             let met = if measured <= most { "yes" } else { "MISSED" };

@@ -294,7 +294,13 @@ CREATE TABLE source_state (
     source text COLLATE "C" PRIMARY KEY,
     complete_at timestamptz,
     as_of text,
-    run_id uuid,
+    run_id uuid
+);
+
+-- When a source is due. Apart from what a run writes in its one transaction: a source falls due while its run is under
+-- way, and a run must not be decided again because of that.
+CREATE TABLE schedules (
+    source text COLLATE "C" PRIMARY KEY,
     -- The schedule and zone that `due_at` was worked out from.
     schedule text,
     due_at timestamptz,

@@ -230,7 +230,13 @@ CREATE TABLE source_state (
     source text PRIMARY KEY NOT NULL,
     complete_at text,
     as_of text,
-    run_id text,
+    run_id text
+) STRICT;
+
+-- When a source is due. Apart from what a run writes in its one transaction: a source falls due while its run is under
+-- way, and a run must not be decided again because of that.
+CREATE TABLE schedules (
+    source text PRIMARY KEY NOT NULL,
     -- The schedule and zone that `due_at` was worked out from.
     schedule text,
     due_at text,

@@ -89,22 +89,6 @@ pub(super) fn read_case(mut row: Row, roles: &RolePolicy) -> Result<Case, StoreE
     })
 }
 
-/// The entry that a record was made from; `None` where the record does not say that any more.
-pub(super) fn said_again(record: Record) -> Option<StagedEntry> {
-    let mapped = Mapped {
-        id: record.id.clone(),
-        organization: record.organization.clone(),
-        email: EmailAddress::parse(record.values.text(&Field::Email)?).ok()?,
-        values: record.values,
-        refused_roles: BTreeSet::new(),
-    };
-    (mapped.digest() == record.digest).then(|| StagedEntry {
-        id: Some(record.id),
-        organization: record.organization,
-        content: Staged::Mapped(Box::new(mapped)),
-    })
-}
-
 fn mapped(id: &str, organization: Option<ExternalId>, said: Said) -> Result<Mapped, StoreError> {
     let values = said.values(organization.as_ref());
     let email = EmailAddress::parse(values.text(&Field::Email).unwrap_or_default()).map_err(|e| {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use futures_util::stream::{BoxStream, StreamExt};
 
-use super::case::{Case, Staged, StagedEntry, parse_id, read_case, read_record, record_columns, said_again};
+use super::case::{Case, Staged, StagedEntry, parse_id, read_case, record_columns};
 use super::error::StoreError;
 use super::known::Known;
 use super::newcomers::{Arriving, Newcomers};
@@ -31,9 +31,9 @@ const CHAIN_ROUNDS_MAX: u32 = 1_000;
 /// The comparison of one run.
 pub struct Comparison {
     store: Store,
-    session: Session,
+    pub(super) session: Session,
     scope: Scope,
-    known: Known,
+    pub(super) known: Known,
     run: RunId,
     newcomers: Option<Arriving>,
     judged_early: bool,
@@ -43,9 +43,6 @@ pub struct Comparison {
     /// Entries that were seen unchanged, and turned out to be contested.
     contested: u64,
 }
-
-/// How many entries are staged from their records with one statement.
-const AGAIN_AT_ONCE: usize = 500;
 
 impl std::fmt::Debug for Comparison {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -159,31 +156,6 @@ impl Comparison {
     /// Whether an entry says what it said before, and its user is in step: then there is nothing to do with it.
     pub fn is_unchanged(&mut self, digest: Digest) -> bool {
         self.known.see(digest)
-    }
-
-    /// Once the listing has ended: waits until it is known whose users are out of step, and stages those entries that
-    /// were taken for unchanged meanwhile, as their records have them. Gives the ids of entries whose record does not
-    /// say what it was made from, since somebody changed it by hand: they are to be asked for again.
-    pub async fn settle(&mut self, policy: &Policy<'_>) -> Result<Vec<ExternalId>, StoreError> {
-        let again = self.known.settle().await?;
-        let mut unlike = Vec::new();
-        for portion in again.chunks(AGAIN_AT_ONCE) {
-            let users: Vec<String> = portion.iter().map(|user| format!("'{user}'")).collect();
-            let sql = format!(
-                "SELECT r.external_id, {} FROM records r LEFT JOIN organizations ro ON ro.id = r.organization_id \
-                 WHERE r.user_id IN ({})",
-                record_columns!(),
-                users.join(", ")
-            );
-            for mut row in self.session.conn().rows(&sql, args![]).await? {
-                let id = row.text()?;
-                match read_record(&mut row, &id)?.and_then(said_again) {
-                    Some(entry) => self.stage(entry, policy).await?,
-                    None => unlike.push(parse_id(id)?),
-                }
-            }
-        }
-        Ok(unlike)
     }
 
     /// Whether nothing was staged, and nothing is missing.

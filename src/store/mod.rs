@@ -1,6 +1,7 @@
 //! The one place that speaks SQL. SQLite and PostgreSQL, the same statements where both take them.
 //! Never judges: what becomes of an entry is decided in `domain`, what happens when in `engine`.
 
+mod again;
 mod apply;
 mod audit;
 mod bulk;

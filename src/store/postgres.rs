@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::stream::{BoxStream, StreamExt};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolCopyExt as _, PgPoolOptions, PgRow};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions as _, Connection as _, PgConnection, Row as _, TypeInfo, ValueRef};
 
 use super::bulk::Lines;
@@ -116,9 +117,29 @@ pub(super) async fn insert(on: &mut PgConnection, into: &str, rows: &Lines) -> R
     Ok(())
 }
 
+/// A connection in the middle of a COPY. Left there, it would answer the next statement with the rest of the COPY: it
+/// goes back to the pool only where the COPY came to its end.
+struct Copying {
+    connection: PoolConnection<sqlx::Postgres>,
+    ended: bool,
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
 /// Streams the answer of `query` by COPY, line by line in its text format. The query takes no parameters.
 pub(super) async fn copy_out(pool: &PgPool, query: &str, mut line: impl FnMut(&[u8])) -> Result<(), StoreError> {
-    let mut chunks = pool.copy_out_raw(&format!("COPY ({query}) TO STDOUT")).await?;
+    let mut copying = Copying {
+        connection: pool.acquire().await?,
+        ended: false,
+    };
+    let statement = format!("COPY ({query}) TO STDOUT");
+    let mut chunks = copying.connection.copy_out_raw(&statement).await?;
     let mut rest: Vec<u8> = Vec::new();
     while let Some(chunk) = chunks.next().await {
         rest.extend_from_slice(&chunk?);
@@ -129,5 +150,7 @@ pub(super) async fn copy_out(pool: &PgPool, query: &str, mut line: impl FnMut(&[
         }
         rest.drain(..from);
     }
+    drop(chunks);
+    copying.ended = true;
     Ok(())
 }

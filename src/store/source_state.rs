@@ -12,16 +12,17 @@ use super::sql::statements;
 use crate::domain::id::{RunId, SourceName};
 
 statements! {
-    STATE = "SELECT complete_at::text, run_id::text, schedule, due_at::text, paused_at::text, paused_by, paused_reason \
-        FROM source_state WHERE source = $1";
+    STATE = "SELECT s.complete_at::text, s.run_id::text, d.schedule, d.due_at::text, d.paused_at::text, d.paused_by, \
+        d.paused_reason FROM (SELECT $1::text AS source) k LEFT JOIN source_state s ON s.source = k.source \
+        LEFT JOIN schedules d ON d.source = k.source";
     /// Only who saw the time that is there may move it: of two daemons one starts the run.
-    SET_DUE = "INSERT INTO source_state (source, schedule, due_at) VALUES ($1, $2, $3::timestamptz) \
+    SET_DUE = "INSERT INTO schedules (source, schedule, due_at) VALUES ($1, $2, $3::timestamptz) \
         ON CONFLICT (source) DO UPDATE SET schedule = excluded.schedule, due_at = excluded.due_at \
-        WHERE source_state.due_at IS NOT DISTINCT FROM $4::timestamptz";
-    PAUSE = "INSERT INTO source_state (source, paused_at, paused_by, paused_reason) VALUES ($1, $2::timestamptz, $3, $4) \
+        WHERE schedules.due_at IS NOT DISTINCT FROM $4::timestamptz";
+    PAUSE = "INSERT INTO schedules (source, paused_at, paused_by, paused_reason) VALUES ($1, $2::timestamptz, $3, $4) \
         ON CONFLICT (source) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by, \
-        paused_reason = excluded.paused_reason WHERE source_state.paused_at IS NULL";
-    RESUME = "UPDATE source_state SET paused_at = NULL, paused_by = NULL, paused_reason = NULL \
+        paused_reason = excluded.paused_reason WHERE schedules.paused_at IS NULL";
+    RESUME = "UPDATE schedules SET paused_at = NULL, paused_by = NULL, paused_reason = NULL \
         WHERE source = $1 AND paused_at IS NOT NULL";
 }
 

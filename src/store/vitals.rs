@@ -8,7 +8,9 @@ use crate::domain::id::SourceName;
 use crate::domain::vitals::Vitals;
 
 statements! {
-    STATES = "SELECT source, complete_at::text, due_at::text, paused_at::text FROM source_state";
+    STATES = "SELECT k.source, s.complete_at::text, d.due_at::text, d.paused_at::text \
+        FROM (SELECT source FROM source_state UNION SELECT source FROM schedules) k \
+        LEFT JOIN source_state s ON s.source = k.source LEFT JOIN schedules d ON d.source = k.source";
     OPEN = "SELECT source, state, count(*), min(finished_at)::text FROM runs \
         WHERE state IN ('queued', 'running', 'held') GROUP BY source, state";
     QUARANTINED = "SELECT source, count(*) FROM quarantine GROUP BY source";

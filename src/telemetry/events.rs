@@ -12,7 +12,7 @@ use crate::domain::id::{OrganizationId, RunId, SourceName, UserId};
 
 events! { <'a>
     RunQueued "run.queued" INFO { run: RunId, source: &'a SourceName, scope: Extent, dry_run: bool, actor: Who<'a> }
-        says "run {run} of {source} waits for its turn";
+        says "run {run} of {source} waits for its turn ({scope}, asked for by {actor})";
         means "A run was asked for, by the schedule or by somebody, and stands in the queue.";
     RunStarted "run.started" INFO { run: RunId, source: &'a SourceName, scope: Extent, dry_run: bool, actor: Who<'a> }
         says "run {run} of {source} begins";

@@ -34,7 +34,7 @@ async fn a_scheduled_run_happens(db: Database) {
 async fn what_was_missed_is_caught_up_once(db: Database) {
     let world = World::new(&db, NEXT_YEAR).await;
     let daemon = Daemon::start(&world.program);
-    let planned = || db.query("SELECT due_at || '' FROM source_state WHERE due_at IS NOT NULL");
+    let planned = || db.query("SELECT due_at || '' FROM schedules WHERE due_at IS NOT NULL");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while planned().await.is_empty() && std::time::Instant::now() < deadline {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -43,7 +43,7 @@ async fn what_was_missed_is_caught_up_once(db: Database) {
     assert_eq!(runs(&db).await, [""; 0], "nothing was due");
 
     let moved = db
-        .sql("UPDATE source_state SET due_at = '2020-01-01T00:00:00.000000Z'")
+        .sql("UPDATE schedules SET due_at = '2020-01-01T00:00:00.000000Z'")
         .await;
     assert_eq!(moved, 1);
     let daemon = Daemon::start(&world.program);
@@ -53,7 +53,7 @@ async fn what_was_missed_is_caught_up_once(db: Database) {
     assert_eq!(daemon.stop().0, 0);
     assert_eq!(runs(&db).await, ["applied|-|1"]);
     let due = db
-        .query("SELECT CASE WHEN due_at > '2026' THEN 'later' ELSE 'past' END FROM (SELECT due_at || '' AS due_at FROM source_state) AS s")
+        .query("SELECT CASE WHEN due_at > '2026' THEN 'later' ELSE 'past' END FROM (SELECT due_at || '' AS due_at FROM schedules) AS s")
         .await;
     assert_eq!(due, ["later"]);
 }
@@ -62,7 +62,7 @@ async fn a_paused_source_rests_and_goes_on(db: Database) {
     let world = World::new(&db, EVERY_SECOND).await;
     world.program.ok(&["sources", "pause", "connex", "--reason", "a test"]);
     let daemon = Daemon::start(&world.program);
-    let due = || db.query("SELECT due_at || '' FROM source_state WHERE due_at IS NOT NULL");
+    let due = || db.query("SELECT due_at || '' FROM schedules WHERE due_at IS NOT NULL");
     let mut seen = std::collections::BTreeSet::new();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     // Its times pass.

@@ -97,7 +97,10 @@ fn the_live_default_and_the_schema_have_the_same_keys() {
         .filter(|path| !path.starts_with("sources"))
         .collect();
     // These have no default: they are shown as comments.
-    assert_eq!(missing, ["database.password_file", "fields.attributes", "http.metrics_listen"]);
+    assert_eq!(
+        missing,
+        ["database.password_file", "fields.attributes", "http.metrics_listen"]
+    );
     assert_eq!(live.difference(&schema).count(), 0, "{:?}", live.difference(&schema));
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::{ANNA, BRUNO, CHLOE, EBELE, Setting, World, sentence};
 use crate::harness::certificates::Flaw;
-use crate::harness::database::{Database, on_both_engines};
+use crate::harness::database::{Database, clock, on_both_engines};
 use crate::harness::slapd::{LIMITED, Options, PARTNERS, READER, person};
 
 on_both_engines!(
@@ -20,6 +20,7 @@ on_both_engines!(
     an_entry_without_an_id_leaves_everybody_present,
     an_entry_without_an_organization_is_taken_or_not_as_configured,
     a_run_that_another_holds_off_says_so,
+    a_lease_from_before_the_clock_was_put_back_holds_nobody_off,
     what_a_killed_run_left_is_taken_over,
     a_run_that_fails_half_way_leaves_nothing,
     a_writer_whose_lease_was_taken_over_writes_nothing,
@@ -252,11 +253,25 @@ async fn an_entry_without_an_organization_is_taken_or_not_as_configured(db: Data
     assert_eq!(world.sync(), "disable=1 unchanged=5");
 }
 
+fn held_until(time: &str) -> String {
+    format!(
+        "UPDATE leases SET holder = 'other', process = 'other-machine/ns/1/1', epoch = epoch + 1, \
+         expires_at = '{time}' WHERE source = 'partners'"
+    )
+}
+
+/// A holder renews for a minute at a time: what ends in years was written before the clock was put back.
+async fn a_lease_from_before_the_clock_was_put_back_holds_nobody_off(db: Database) {
+    let world = World::loaded(db);
+    assert_eq!(world.db.sql(&held_until("2999-01-01T00:00:00.000000Z")).await, 1);
+    world.slapd.delete(&ANNA.dn());
+    assert_eq!(world.sync(), "disable=1 unchanged=5");
+}
+
 async fn a_run_that_another_holds_off_says_so(db: Database) {
     let world = World::loaded(db);
-    let held = "UPDATE leases SET holder = 'other', process = 'other-machine/ns/1/1', epoch = epoch + 1, \
-        expires_at = '2999-01-01T00:00:00.000000Z' WHERE source = 'partners'";
-    assert_eq!(world.db.sql(held).await, 1);
+    let soon = (clock())() + jiff::Span::new().seconds(50);
+    assert_eq!(world.db.sql(&held_until(&format!("{soon:.6}"))).await, 1);
     world.slapd.delete(&ANNA.dn());
     let before = world.everything().await;
     let run = world.run(11, &[]);

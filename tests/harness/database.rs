@@ -64,6 +64,11 @@ impl Database {
         Store::open(&self.url, None, 5, clock()).await.expect("store opens")
     }
 
+    /// Whether it is SQLite.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.url.starts_with("sqlite")
+    }
+
     /// Runs plain SQL, as an application or an administrator would.
     pub(crate) async fn sql(&self, sql: &str) -> u64 {
         self.try_sql(sql).await.expect("plain SQL")
@@ -72,7 +77,7 @@ impl Database {
     /// The same, which may be refused.
     pub(crate) async fn try_sql(&self, sql: &str) -> Result<u64, sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
-        if self.url.starts_with("sqlite") {
+        if self.is_sqlite() {
             let mut c = sqlx::SqliteConnection::connect(&format!("{}?mode=rwc", self.url)).await?;
             Ok(c.execute(sql).await?.rows_affected())
         } else {
@@ -92,7 +97,7 @@ impl Database {
                 .collect::<Vec<_>>()
                 .join("|")
         };
-        if self.url.starts_with("sqlite") {
+        if self.is_sqlite() {
             let mut c = sqlx::SqliteConnection::connect(&self.url).await.expect("connects");
             let rows = c.fetch_all(sql).await.expect("query");
             rows.iter()

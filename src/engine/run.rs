@@ -340,7 +340,12 @@ impl Run<'_> {
     async fn weigh(&self, decided: &Decided, entries: u64) -> Result<Vec<Hold>, EngineError> {
         let brakes = &self.setup.brakes;
         let store = &self.engine.store;
-        if !decided.plan.counts.has_changes() && entries > 0 {
+        let counts = &decided.plan.counts;
+        let watched = counts.create + counts.disable + counts.delete + counts.email_change + counts.role_change;
+        // Without anything that a brake watches, only an empty listing or a first run can be held: no need to count
+        // what the plan would be weighed against.
+        let first_run_asked = brakes.hold_first_run && counts.has_changes();
+        if entries > 0 && watched == 0 && !first_run_asked {
             return Ok(vec![]);
         }
         let window = i64::from(brakes.window_hours);

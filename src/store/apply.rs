@@ -24,6 +24,9 @@ use crate::domain::run::{PlanSummary, Scope};
 /// From how many changed rows on the planner's statistics are renewed afterwards.
 const ANALYZE_FROM: u64 = 1_000;
 
+/// And from which part of those that stayed as they were: one in so many. Less moves no statistics worth a pass.
+const ANALYZE_SHARE: u64 = 10;
+
 /// How a plan came to be applied.
 #[derive(Debug)]
 pub enum Released<'a> {
@@ -238,7 +241,8 @@ impl Store {
         self.write_outcome(&mut tx, what, now).await?;
         tx.commit().await?;
         let counts = &what.plan.counts;
-        if counts.create + counts.update + counts.disable >= ANALYZE_FROM {
+        let changed = counts.create + counts.update + counts.disable;
+        if changed >= ANALYZE_FROM && changed >= counts.unchanged / ANALYZE_SHARE {
             self.analyze().await?;
         }
         Ok(())

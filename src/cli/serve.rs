@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -54,11 +55,14 @@ pub(super) async fn run(context: &Context<'_>, _: Arguments) -> Result<Exit, Fai
     });
     let scheduler = Scheduler::new(Engine::new(store), registry);
     let (stop, stopping) = watch::channel(false);
-    let api = Api::start(&config, &scheduler, &stopping).await?;
+    // An address that is taken is said before anything is begun, and nobody is answered before the schedule runs.
+    let bound = Bound::new(&config, &scheduler).await?;
     let ticking = {
-        let scheduler = scheduler.clone();
+        let (scheduler, stopping) = (scheduler.clone(), stopping.clone());
         tokio::spawn(async move { scheduler.run(stopping, lifecycle::alive).await })
     };
+    scheduler.first_tick().await;
+    let api = bound.serve(&config, &stopping);
     lifecycle::ready(&in_short(&scheduler.registry()));
     while signals.next().await == Asked::Reload {
         reload(context, &config, &scheduler);
@@ -109,42 +113,54 @@ async fn stop_asked(signals: &mut Signals) {
     while signals.next().await == Asked::Reload {}
 }
 
-/// The listeners of the API.
-struct Api {
-    tasks: JoinSet<()>,
+/// The addresses of the API, taken, and what will be answered there.
+struct Bound {
+    listeners: Vec<(TcpListener, http::Router)>,
 }
 
-impl Api {
-    /// Listens where the configuration says, until `stopping` says so.
-    async fn start(config: &Config, scheduler: &Scheduler, stopping: &watch::Receiver<bool>) -> Result<Self, Failure> {
+impl Bound {
+    /// Takes the addresses that the configuration says.
+    async fn new(config: &Config, scheduler: &Scheduler) -> Result<Self, Failure> {
         let app = http::App::new(scheduler.clone(), compose::http_settings(&config.http));
-        let mut listeners = vec![(config.http.listen, http::router(app.clone()))];
+        let mut places = vec![(config.http.listen, http::router(app.clone()))];
         if let Some(apart) = config.http.metrics_listen {
-            listeners.push((apart, http::metrics_router(app)));
+            places.push((apart, http::metrics_router(app)));
         }
-        let mut tasks = JoinSet::new();
-        for (listen, router) in listeners {
+        let mut listeners = Vec::with_capacity(places.len());
+        for (listen, router) in places {
             let listener = http::bind(listen)
                 .await
                 .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+            listeners.push((listener, router));
+        }
+        Ok(Self { listeners })
+    }
+
+    /// Answers there until `stopping` says so.
+    fn serve(self, config: &Config, stopping: &watch::Receiver<bool>) -> Api {
+        let mut tasks = JoinSet::new();
+        for (listener, router) in self.listeners {
             emit(&Event::DaemonReady {
-                listen: listener.local_addr().unwrap_or(listen),
+                listen: listener.local_addr().unwrap_or(config.http.listen),
             });
             let mut stopping = stopping.clone();
             let stopped = async move {
                 // A sender that is gone has stopped, too.
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             };
-            tasks.spawn(http::serve(
-                listener,
-                router,
-                compose::http_limits(&config.http),
-                stopped,
-            ));
+            let limits = compose::http_limits(&config.http);
+            tasks.spawn(http::serve(listener, router, limits, stopped));
         }
-        Ok(Self { tasks })
+        Api { tasks }
     }
+}
 
+/// What answers.
+struct Api {
+    tasks: JoinSet<()>,
+}
+
+impl Api {
     /// Returns when every answer that was under way has ended, or has had its time.
     async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}

@@ -27,6 +27,9 @@ use crate::telemetry;
 /// How often somebody who waits for a run looks for one that another process carries out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the start of the daemon looks whether the schedule runs.
+const FIRST_TICK_LOOK: Duration = Duration::from_millis(5);
+
 /// A source that the daemon looks after.
 #[derive(Debug, Clone)]
 pub struct Managed {
@@ -187,6 +190,18 @@ impl Scheduler {
             // One that another process carries out ends without a word here.
             let look = until.min(now + LOOK_EVERY);
             let _ = tokio::time::timeout_at(look, ended.changed()).await;
+        }
+    }
+
+    /// Returns when the clock was looked at for the first time, whatever the database said then; at once where the
+    /// scheduler is stopping already.
+    pub async fn first_tick(&self) {
+        loop {
+            let health = self.health();
+            if health.last_tick.is_some() || health.stopping {
+                return;
+            }
+            tokio::time::sleep(FIRST_TICK_LOOK).await;
         }
     }
 

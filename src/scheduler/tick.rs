@@ -41,6 +41,8 @@ impl Scheduler {
         let mut ticker = Ticker::new().await;
         let mut pump = Pump::new();
         let mut ticks = 0_u64;
+        // The first look is now, not in a second.
+        self.inner.wake.notify_one();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,

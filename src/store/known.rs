@@ -347,16 +347,20 @@ async fn ask<T>(
             let sql = format!(
                 "SELECT coalesce(group_concat({what}, ''), '') {from} WHERE {within} AND r.rowid > $1 AND r.rowid <= $2"
             );
-            let last = store
-                .row("SELECT coalesce(max(rowid), 0) FROM records", args![])
+            // One after the other on one and the same connection: each has a page cache of its own to fill.
+            let mut session = store.session().await?;
+            let last = session
+                .conn()
+                .rows("SELECT coalesce(max(rowid), 0) FROM records", args![])
                 .await?
-                .map_or(Ok(0), |mut row| row.int())?;
+                .first_mut()
+                .map_or(Ok(0), |row| row.int())?;
             let step = usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX);
-            // One after the other on one connection: every further one has a page cache of its own.
             for from_row in (0..=last).step_by(step) {
-                let row = store.row(&sql, args![from_row, from_row + RECORDS_AT_ONCE]).await?;
-                let portion = row.map_or(Ok(String::new()), |mut row| row.text())?;
-                answers.extend(portion.as_bytes().chunks_exact(chars).filter_map(read));
+                let bounds = args![from_row, from_row + RECORDS_AT_ONCE];
+                for mut row in session.conn().rows(&sql, bounds).await? {
+                    answers.extend(row.text()?.as_bytes().chunks_exact(chars).filter_map(read));
+                }
             }
         }
     }

@@ -5,8 +5,6 @@
 //! users are out of step is worked out while the listing is read, since both take their time; entries of theirs that
 //! were passed over meanwhile are staged in the end, from their records, which say the same.
 
-use futures_util::FutureExt as _;
-use futures_util::stream::{self, StreamExt as _};
 use tokio::task::JoinHandle;
 
 use super::error::{StoreError, StoreErrorKind};
@@ -20,9 +18,6 @@ use crate::domain::run::Scope;
 
 /// How many records SQLite aggregates into one answer: a row costs more to fetch there than to read.
 const RECORDS_AT_ONCE: i64 = 20_000;
-
-/// How many connections SQLite reads with, each a part of the records: one alone keeps one core busy.
-const READERS: usize = 2;
 
 /// How far from its likely place a digest is looked for first.
 const NEAR: usize = 64;
@@ -352,26 +347,24 @@ async fn ask<T>(
             let sql = format!(
                 "SELECT coalesce(group_concat({what}, ''), '') {from} WHERE {within} AND r.rowid > $1 AND r.rowid <= $2"
             );
-            let last = store
-                .row("SELECT coalesce(max(rowid), 0) FROM records", args![])
+            // One after the other on one and the same connection: each has a page cache of its own to fill.
+            let mut session = store.session().await?;
+            let last = session
+                .conn()
+                .rows("SELECT coalesce(max(rowid), 0) FROM records", args![])
                 .await?
-                .map_or(Ok(0), |mut row| row.int())?;
+                .first_mut()
+                .map_or(Ok(0), |row| row.int())?;
             let step = usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX);
-            let mut portions = stream::iter((0..=last).step_by(step))
-                .map(|from_row| sqlite_portion(store, &sql, from_row).boxed())
-                .buffered(READERS);
-            while let Some(portion) = portions.next().await {
-                answers.extend(portion?.as_bytes().chunks_exact(chars).filter_map(read));
+            for from_row in (0..=last).step_by(step) {
+                let bounds = args![from_row, from_row + RECORDS_AT_ONCE];
+                for mut row in session.conn().rows(&sql, bounds).await? {
+                    answers.extend(row.text()?.as_bytes().chunks_exact(chars).filter_map(read));
+                }
             }
         }
     }
     Ok(answers)
-}
-
-/// One portion of the records, whose rowids come after `from_row`.
-async fn sqlite_portion(store: &Store, sql: &str, from_row: i64) -> Result<String, StoreError> {
-    let row = store.row(sql, args![from_row, from_row + RECORDS_AT_ONCE]).await?;
-    row.map_or(Ok(String::new()), |mut row| row.text())
 }
 
 #[cfg(test)]
